@@ -1,0 +1,159 @@
+package distribution
+
+import (
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// CountsPath answers GET with [Counts] in JSON, for those who see the registry from another process; DELETE resets them.
+// Neither is counted.
+const CountsPath = "/-/counts"
+
+// Counts tell what a registry was asked for.
+type Counts struct {
+	// Requests counts requests by method and kind, such as "GET blob", "HEAD manifest", "POST upload". The kinds are
+	// blob, manifest, upload, tags, referrers, catalog, base (GET /v2/), token and other.
+	Requests map[string]int `json:"requests"`
+	// Mounts counts the uploads that ended at once because the registry mounted the blob from another repository.
+	Mounts int `json:"mounts"`
+	// BytesIn and BytesOut are bytes of request and response bodies.
+	BytesIn  int64 `json:"bytesIn"`
+	BytesOut int64 `json:"bytesOut"`
+	// Fetched maps digests to the bytes that GETs of that blob or manifest were answered with. A blob that was fetched
+	// once, whole or in parts, counts its size.
+	Fetched map[string]int64 `json:"fetched"`
+}
+
+// Uploads returns the number of requests that carried or might have carried content of a blob.
+func (c Counts) Uploads() int {
+	return c.Requests["PUT upload"] + c.Requests["PATCH upload"]
+}
+
+type counters struct {
+	mu sync.Mutex
+	c  Counts
+}
+
+func newCounters() *counters {
+	c := &counters{}
+	c.reset()
+	return c
+}
+
+func (c *counters) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.c = Counts{Requests: map[string]int{}, Fetched: map[string]int64{}}
+}
+
+func (c *counters) snapshot() Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.c
+	s.Requests, s.Fetched = maps.Clone(s.Requests), maps.Clone(s.Fetched)
+	return s
+}
+
+// serve answers with the counts.
+func (c *counters) serve(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(c.snapshot())
+}
+
+// wrap counts what next is asked and what it answers. A request is counted when it has ended, aborted or not.
+func (c *counters) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in := &countingBody{ReadCloser: r.Body}
+		out := &countingWriter{ResponseWriter: w}
+		method, path, mount := r.Method, r.URL.Path, r.URL.Query().Has("mount")
+		defer func() {
+			if method == http.MethodHead {
+				out.n = 0 // written, but never sent
+			}
+			c.add(method, path, mount && out.status == http.StatusCreated, in.n, out.n)
+		}()
+		r.Body = in
+		next.ServeHTTP(out, r)
+	})
+}
+
+func (c *counters) add(method, path string, mounted bool, in, out int64) {
+	kind, reference := kindOf(path)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.c.Requests[method+" "+kind]++
+	c.c.BytesIn += in
+	c.c.BytesOut += out
+	if mounted {
+		c.c.Mounts++
+	}
+	if method == http.MethodGet && strings.HasPrefix(reference, "sha256:") {
+		c.c.Fetched[reference] += out
+	}
+}
+
+// kindOf tells what the path of a request names, and the tag or digest at its end.
+func kindOf(path string) (kind, reference string) {
+	switch path {
+	case "/v2/":
+		return "base", ""
+	case "/v2/_catalog":
+		return "catalog", ""
+	case tokenPath:
+		return "token", ""
+	}
+	for _, k := range []struct{ mark, kind string }{
+		{"/blobs/uploads/", "upload"},
+		{"/blobs/", "blob"},
+		{"/manifests/", "manifest"},
+		{"/referrers/", "referrers"},
+		{"/tags/", "tags"},
+	} {
+		if i := strings.LastIndex(path, k.mark); i >= 0 && strings.HasPrefix(path, "/v2/") {
+			return k.kind, path[i+len(k.mark):]
+		}
+	}
+	return "other", ""
+}
+
+type countingBody struct {
+	io.ReadCloser
+	n int64
+}
+
+func (b *countingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	return n, err
+}
+
+type countingWriter struct {
+	http.ResponseWriter
+	n      int64
+	status int
+}
+
+func (w *countingWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.n += int64(n)
+	return n, err
+}
+
+// ReadFrom lets the server copy with the buffers that it keeps for that.
+func (w *countingWriter) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(w.ResponseWriter, r)
+	w.n += n
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
