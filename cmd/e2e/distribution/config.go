@@ -26,6 +26,7 @@ func (s *Server) configure(opts Options) (*configuration.Configuration, *issuer,
 	config.HTTP.Secret = "of a registry for tests"
 	config.Log.AccessLog.Disabled = true
 	config.Log.Level = "fatal"
+	config.Catalog.MaxEntries, config.Tags.MaxTags = 1000, 1000
 	if opts.Root != "" {
 		if err := os.MkdirAll(opts.Root, 0o755); err != nil {
 			return nil, nil, err
