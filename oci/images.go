@@ -50,15 +50,45 @@ func (n *Node) byDigest() map[digest.Digest]*Node {
 	return m
 }
 
-// platformOf returns the platform of the image n, which may be nil, that is listed as entry; nil when it is not known.
+// platforms returns the known platforms of all images of the graph, in its order. The entry of an index is enough: its
+// manifest need not be loaded.
+func (n *Node) platforms() []Platform {
+	var list []Platform
+	seen := map[digest.Digest]bool{}
+	var visit func(n *Node)
+	visit = func(n *Node) {
+		seen[n.Digest] = true
+		children := n.byDigest()
+		for _, d := range n.Manifest.Manifests {
+			child := children[d.Digest]
+			if child != nil && child.Manifest.IsIndex() {
+				if !seen[d.Digest] {
+					visit(child)
+				}
+			} else if p := platformOf(d, child); p != nil {
+				list = append(list, *p)
+			}
+		}
+	}
+	if p := platformOf(n.Descriptor, n); p != nil && !n.Manifest.IsIndex() {
+		return []Platform{*p}
+	}
+	visit(n)
+	return list
+}
+
+// platformOf returns the platform of the image n, which may be nil, that is listed as entry; nil when it is not known,
+// and for attestations.
 func platformOf(entry Descriptor, n *Node) *Platform {
 	switch {
+	case describes(entry) != "":
+		return nil
 	case isKnown(entry.Platform):
 		return entry.Platform
-	case describes(entry) != "" || n == nil || !isKnown(n.ConfigPlatform):
-		return nil
+	case n != nil && isKnown(n.ConfigPlatform):
+		return n.ConfigPlatform
 	}
-	return n.ConfigPlatform
+	return nil
 }
 
 // describes returns the digest of the image that d is an attestation about, or nothing when it is none.
