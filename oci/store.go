@@ -100,7 +100,10 @@ func OpenStore(dir string) (_ *Store, err error) {
 		pushing:  map[digest.Digest]chan struct{}{},
 		journals: map[string]*Journal{},
 	}
-	return s, s.loadMark()
+	if err := s.loadMark(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // checkFolder refuses a folder that is neither empty nor an image layout of the version that we know.

@@ -1,0 +1,192 @@
+package oci
+
+import "context"
+
+// ask finds out whether the place has its blob.
+func (c *copier) ask(ctx context.Context, p *place) {
+	has, err := c.dst.Has(ctx, p.repo, p.blob.Descriptor)
+	if err != nil {
+		err = c.fault(ctx, &CopyError{Op: "check", Repository: p.repo, Digest: p.blob.Digest, Err: err})
+	}
+	state := placeMissing
+	switch {
+	case err != nil:
+		c.emitBlob(EventFailed, p, err)
+		state = placeFailed
+	case has:
+		c.emitBlob(EventSkipped, p, nil)
+		state = placeDone
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.blob.asking--
+	if has && err == nil {
+		c.total.Skipped++
+		c.total.SkippedBytes += p.blob.Size
+	}
+	c.placeIs(p, state, err)
+}
+
+// mount takes the blob over from another repository of the same host, or else pushes it.
+func (c *copier) mount(ctx context.Context, p *place, from Repository) {
+	mounted, err := c.dst.(Mounter).Mount(ctx, from, p.repo, p.blob.Descriptor)
+	if err != nil || !mounted { // why does not matter: the content is at hand
+		c.push(ctx, p)
+		return
+	}
+	c.emitBlob(EventMounted, p, nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.total.Mounted++
+	c.total.SkippedBytes += p.blob.Size
+	c.placeIs(p, placeDone, nil)
+}
+
+// push brings the blob to the place from the source.
+func (c *copier) push(ctx context.Context, p *place) {
+	t := &transfer{c: c, place: p}
+	cerr := t.run(ctx)
+	if cerr != nil {
+		err := c.fault(ctx, cerr)
+		c.emitBlob(EventFailed, p, err)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if cerr.Source {
+			c.failMissing(p, err)
+		}
+		c.placeIs(p, placeFailed, err)
+		return
+	}
+	moved := t.begun() // else the sink had it without reading any content
+	kind := EventSkipped
+	if moved {
+		kind = EventDone
+	}
+	c.emitBlob(kind, p, nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if moved {
+		c.total.Moved++
+	} else {
+		c.total.Skipped++
+		c.total.SkippedBytes += p.blob.Size
+	}
+	c.placeIs(p, placeDone, nil)
+}
+
+func (c *copier) emitBlob(kind EventKind, p *place, err error) {
+	c.emit(Event{Kind: kind, Descriptor: p.blob.Descriptor, Repository: p.repo, Bytes: p.blob.Size, Err: err})
+}
+
+// failMissing fails the places that waited for p, which the source could not serve. The caller holds c.mu.
+func (c *copier) failMissing(p *place, err error) {
+	for _, q := range p.blob.places {
+		if q.state == placeMissing && c.group(q) == c.group(p) {
+			q.state = placeFailed
+			c.settle(&q.step, err)
+		}
+	}
+}
+
+// placeIs sets the state of a place and goes on with what depends on it. The caller holds c.mu.
+func (c *copier) placeIs(p *place, state placeState, err error) {
+	p.state = state
+	switch state {
+	case placeDone:
+		c.settle(&p.step)
+	case placeFailed:
+		c.settle(&p.step, err)
+	}
+	b := p.blob
+	if b.asking > 0 {
+		return
+	}
+	if !b.decided {
+		c.decide(b)
+		return
+	}
+	if b.admitted {
+		c.move(b)
+	}
+}
+
+// decide is called once for each blob, when all places have been asked. With an ordered source a blob that has to come
+// from it waits until all before it have been decided and begun. The caller holds c.mu.
+func (c *copier) decide(b *blobTask) {
+	b.decided = true
+	if c.ordered == nil || !c.needsSource(b) {
+		b.admitted = true
+		c.move(b)
+	}
+	if c.ordered == nil {
+		return
+	}
+	for ; c.next < len(c.blobs) && c.blobs[c.next].decided; c.next++ {
+		if n := c.blobs[c.next]; !n.admitted {
+			n.admitted = true
+			c.move(n)
+		}
+	}
+}
+
+// needsSource reports whether some place lacks the blob and cannot mount it, or is being pushed to. The caller holds
+// c.mu.
+func (c *copier) needsSource(b *blobTask) bool {
+	for _, p := range b.places {
+		_, mountable := c.mountable(p)
+		if p.state == placePushing || p.state == placeMissing && !mountable {
+			return true
+		}
+	}
+	return false
+}
+
+// mountable returns a repository from which the place can mount its blob. The caller holds c.mu.
+func (c *copier) mountable(p *place) (Repository, bool) {
+	if _, ok := c.dst.(Mounter); !ok {
+		return Repository{}, false
+	}
+	for _, q := range p.blob.places {
+		if q.state == placeDone && q.repo.Host == p.repo.Host {
+			return q.repo, true
+		}
+	}
+	return Repository{}, false
+}
+
+// group returns which places a blob reaches by one transfer from the source: those of one host, as they can mount it
+// from each other. What an ordered source gives only once is one group, since later places fetch it from the first.
+func (c *copier) group(p *place) string {
+	if c.ordered != nil {
+		return ""
+	}
+	return p.repo.Host
+}
+
+// move queues what can be done for an admitted blob: in each group a push to the first place that lacks it, and when a
+// place has it, mounts and pushes to all others. The caller holds c.mu.
+func (c *copier) move(b *blobTask) {
+	if c.ordered != nil && !b.given && !c.needsSource(b) {
+		b.given = true
+		c.ordered.Skip(b.Descriptor)
+	}
+	has, busy := map[string]bool{}, map[string]bool{}
+	for _, p := range b.places {
+		g := c.group(p)
+		has[g] = has[g] || p.state == placeDone
+		busy[g] = busy[g] || p.state == placePushing
+	}
+	for _, p := range b.places {
+		g := c.group(p)
+		if p.state != placeMissing || busy[g] && !has[g] {
+			continue
+		}
+		if from, ok := c.mountable(p); ok {
+			p.state = placeMounting
+			c.add(classMount, func(ctx context.Context) { c.mount(ctx, p, from) })
+			continue
+		}
+		p.state, busy[g] = placePushing, true
+		c.add(classPush, func(ctx context.Context) { c.push(ctx, p) })
+	}
+}

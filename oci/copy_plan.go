@@ -1,0 +1,225 @@
+package oci
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// step is a part of the work that manifests wait for: a blob or a manifest in one repository.
+type step struct {
+	waiting []*manifestStep
+	settled bool
+	errs    []error // why it failed; empty when it did not
+}
+
+// blobKey tells blobs apart. Two descriptors of one digest and different sizes cannot both be right; which one is
+// shows when they are read, and must not hurt the images that have the right one.
+type blobKey struct {
+	digest digest.Digest
+	size   int64
+}
+
+// blobTask is a blob that at least one repository of the sink needs.
+type blobTask struct {
+	Descriptor
+	from   []Repository
+	places []*place // of first use first
+	asking int      // places of which it is not known yet whether they have it
+
+	decided  bool // asking has come to an end
+	admitted bool // it may be moved: with an ordered source each blob waits for its turn
+	given    bool // the source has been told: it was asked for the content, or to skip it
+}
+
+// place is a blob in one repository of the sink.
+type place struct {
+	step
+	blob  *blobTask
+	repo  Repository
+	state placeState
+}
+
+// placeState says how far a place is.
+type placeState int
+
+const (
+	placeAsked    placeState = iota // it is not known yet whether it has its blob
+	placeMissing                    // it has not
+	placeMounting                   // a mount is queued or under way
+	placePushing                    // a push is
+	placeDone                       // it has its blob
+	placeFailed
+)
+
+// placeKey is a blob or a manifest in one repository of the sink.
+type placeKey struct {
+	repo Repository
+	blobKey
+}
+
+// manifestStep is a manifest or index in one repository of the sink.
+type manifestStep struct {
+	step
+	node     *Node
+	repo     Repository
+	needs    []*step
+	pending  int      // needs that have not settled
+	images   []*image // whose root it is
+	byDigest bool     // it has to be pushed by digest; else setting its tags does it
+}
+
+// image is one target of a job.
+type image struct {
+	target Target
+	root   *manifestStep
+	done   bool
+	err    error
+	name   string
+}
+
+// planner turns jobs into tasks.
+type planner struct {
+	c         *copier
+	blobs     map[blobKey]*blobTask
+	places    map[placeKey]*place
+	manifests map[placeKey]*manifestStep
+	configs   []*blobTask
+	layers    []*blobTask
+}
+
+func (c *copier) plan(jobs []Job) error {
+	p := &planner{
+		c: c, blobs: map[blobKey]*blobTask{}, places: map[placeKey]*place{}, manifests: map[placeKey]*manifestStep{},
+	}
+	for _, j := range jobs {
+		for _, t := range j.To {
+			c.images = append(c.images, &image{name: j.Name, target: t})
+		}
+	}
+	images := c.images
+	for _, j := range jobs {
+		if err := p.addJob(j, images[:len(j.To)]); err != nil {
+			return fmt.Errorf("image %s: %w", j.Name, err)
+		}
+		images = images[len(j.To):]
+	}
+	c.order(append(p.configs, p.layers...))
+	return nil
+}
+
+func (p *planner) addJob(j Job, images []*image) error {
+	if j.Root == nil {
+		return fmt.Errorf("no manifest")
+	}
+	from := j.From
+	if len(from) == 0 {
+		from = []Repository{{}}
+	}
+	for _, img := range images {
+		err := j.Root.Walk(func(n *Node) error { return p.addNode(n, from, img.target.Repository) })
+		if err != nil {
+			return err
+		}
+		img.root = p.manifests[placeKey{img.target.Repository, keyOf(j.Root.Descriptor)}]
+		img.root.images = append(img.root.images, img)
+		if img.target.Tag == "" || img.target.Current == j.Root.Digest || p.c.o.HoldTags {
+			img.root.byDigest = true
+		}
+	}
+	return nil
+}
+
+func keyOf(d Descriptor) blobKey { return blobKey{d.Digest, d.Size} }
+
+// addNode makes the step for the manifest n in the repository to, or adds to it; its children have theirs.
+func (p *planner) addNode(n *Node, from []Repository, to Repository) error {
+	if n.Manifest == nil {
+		return fmt.Errorf("manifest %s: not parsed", n.Digest)
+	}
+	m := p.manifests[placeKey{to, keyOf(n.Descriptor)}]
+	isNew := m == nil
+	if isNew {
+		m = &manifestStep{node: n, repo: to}
+		p.manifests[placeKey{to, keyOf(n.Descriptor)}] = m
+		p.c.manifests = append(p.c.manifests, m)
+	}
+	seen := map[*step]bool{}
+	need := func(s *step) {
+		if !isNew || seen[s] {
+			return
+		}
+		seen[s] = true
+		m.needs = append(m.needs, s)
+		m.pending++
+		s.waiting = append(s.waiting, m)
+	}
+	for _, child := range n.Children {
+		cm := p.manifests[placeKey{to, keyOf(child.Descriptor)}]
+		cm.byDigest = true
+		need(&cm.step)
+	}
+	if n.Manifest.Config != nil {
+		need(p.addBlob(*n.Manifest.Config, from, to, &p.configs))
+	}
+	for _, d := range n.Manifest.Layers {
+		need(p.addBlob(d, from, to, &p.layers))
+	}
+	for _, d := range n.Manifest.Manifests {
+		if !IsManifest(d.MediaType) { // an index may list what is a blob to registries
+			need(p.addBlob(d, from, to, &p.layers))
+		}
+	}
+	return nil
+}
+
+// addBlob notes that to needs the blob d and that the repositories from have it. A new blob goes to the end of list.
+func (p *planner) addBlob(d Descriptor, from []Repository, to Repository, list *[]*blobTask) *step {
+	b := p.blobs[keyOf(d)]
+	if b == nil {
+		b = &blobTask{Descriptor: d}
+		p.blobs[keyOf(d)] = b
+		*list = append(*list, b)
+	}
+	for _, r := range from {
+		if !slices.Contains(b.from, r) {
+			b.from = append(b.from, r)
+		}
+	}
+	key := placeKey{to, keyOf(d)}
+	if p.places[key] == nil {
+		p.places[key] = &place{blob: b, repo: to}
+		b.places = append(b.places, p.places[key])
+		b.asking++
+	}
+	return &p.places[key].step
+}
+
+// order sets the order in which the blobs are taken. It tells a source that gives its blobs in order which of them
+// nobody needs.
+func (c *copier) order(blobs []*blobTask) {
+	c.blobs = blobs
+	ordered, ok := c.src.(OrderedSource)
+	if !ok {
+		if c.o.LargestFirst {
+			slices.SortStableFunc(c.blobs, func(a, b *blobTask) int { return cmp.Compare(b.Size, a.Size) })
+		}
+		return
+	}
+	c.ordered = ordered
+	at := map[digest.Digest]int{}
+	for i, d := range ordered.InOrder() {
+		if _, ok := at[d.Digest]; !ok {
+			at[d.Digest] = i
+		}
+	}
+	position := func(b *blobTask) int {
+		if i, ok := at[b.Digest]; ok {
+			return i
+		}
+		return len(at)
+	}
+	slices.SortStableFunc(c.blobs, func(a, b *blobTask) int { return cmp.Compare(position(a), position(b)) })
+}

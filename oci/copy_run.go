@@ -1,0 +1,302 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// A task is one request to the sink, or one transfer. Tasks never wait for one another: what has to be done first is
+// known by counts, see step, and a task is queued when its counts have come to zero. So the workers cannot block each
+// other, and the copy is over when no task is queued and none is under way.
+type task func(context.Context)
+
+// Tasks that finish something go before those that begin something.
+const (
+	classManifest = iota // and tags
+	classMount
+	classPush
+	classAsk
+	classes
+)
+
+// copier is one run of [Copy].
+type copier struct {
+	src     Source
+	dst     Sink
+	o       CopyOptions
+	ordered OrderedSource // src, if it is one
+	cancel  context.CancelCauseFunc
+
+	blobs     []*blobTask     // in the order in which they are taken
+	manifests []*manifestStep // children before their index
+	images    []*image
+
+	mu      sync.Mutex // guards what follows and the states of all tasks and steps
+	changed *sync.Cond // a task was queued or the last one ended
+	queue   [classes][]task
+	running int
+	next    int // the first of blobs that waits for its turn, when ordered
+	total   Report
+
+	events sync.Mutex // one event at a time
+}
+
+// begin queues what can be done at once.
+func (c *copier) begin() {
+	c.changed = sync.NewCond(&c.mu)
+	c.skipUnneeded()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range c.blobs {
+		for _, p := range b.places {
+			c.add(classAsk, func(ctx context.Context) { c.ask(ctx, p) })
+		}
+	}
+	for _, m := range c.manifests {
+		if m.pending == 0 && !m.settled {
+			c.ready(m)
+		}
+	}
+}
+
+// skipUnneeded tells an ordered source which of its blobs no job needs.
+func (c *copier) skipUnneeded() {
+	if c.ordered == nil {
+		return
+	}
+	needed := map[digest.Digest]bool{}
+	for _, b := range c.blobs {
+		needed[b.Digest] = true
+	}
+	for _, d := range c.ordered.InOrder() {
+		if !needed[d.Digest] {
+			c.ordered.Skip(d)
+		}
+	}
+}
+
+// work runs the queued tasks, and those that they queue, until none is left or ctx ends.
+func (c *copier) work(ctx context.Context) {
+	wake := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.changed.Broadcast()
+	})
+	defer wake()
+	var workers sync.WaitGroup
+	for range c.o.Transfers {
+		workers.Go(func() {
+			for t := c.take(ctx); t != nil; t = c.take(ctx) {
+				t(ctx)
+				c.ended()
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// take returns the next task, or nil when the work is over.
+func (c *copier) take(ctx context.Context) task {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ctx.Err() == nil {
+		for class, tasks := range c.queue {
+			if len(tasks) > 0 {
+				c.queue[class] = tasks[1:]
+				c.running++
+				return tasks[0]
+			}
+		}
+		if c.running == 0 {
+			return nil
+		}
+		c.changed.Wait()
+	}
+	return nil
+}
+
+func (c *copier) ended() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running--
+	if c.running == 0 {
+		c.changed.Broadcast()
+	}
+}
+
+// add queues a task. The caller holds c.mu, as for all functions below that say so.
+func (c *copier) add(class int, t task) {
+	c.queue[class] = append(c.queue[class], t)
+	c.changed.Signal()
+}
+
+// settle ends a step, with the errors that made it fail if it did, and goes on with the manifests that waited for it.
+// The caller holds c.mu.
+func (c *copier) settle(s *step, errs ...error) {
+	s.settled, s.errs = true, errs
+	for _, m := range s.waiting {
+		m.pending--
+		if m.pending == 0 {
+			c.ready(m)
+		}
+	}
+}
+
+// ready goes on with a manifest for which everything that it needs has settled. The caller holds c.mu.
+func (c *copier) ready(m *manifestStep) {
+	var errs []error
+	seen := map[error]bool{}
+	for _, s := range m.needs {
+		for _, err := range s.errs {
+			if !seen[err] {
+				seen[err] = true
+				errs = append(errs, err)
+			}
+		}
+	}
+	switch {
+	case len(errs) > 0:
+		c.manifestEnded(m, errs)
+	case m.byDigest:
+		c.add(classManifest, func(ctx context.Context) { c.pushManifest(ctx, m) })
+	default:
+		c.manifestEnded(m, nil)
+	}
+}
+
+// manifestEnded settles a manifest and goes on with the images whose root it is. The caller holds c.mu.
+func (c *copier) manifestEnded(m *manifestStep, errs []error) {
+	c.settle(&m.step, errs...)
+	for _, img := range m.images {
+		switch {
+		case len(errs) > 0:
+			img.done, img.err = true, joined(errs)
+		case img.target.Tag == "" || img.target.Current == m.node.Digest:
+			img.done = true
+		case !c.o.HoldTags:
+			c.add(classManifest, func(ctx context.Context) { c.tag(ctx, img) })
+		}
+	}
+}
+
+// releaseTags queues the tags that were held, or fails them all when an image has failed.
+func (c *copier) releaseTags() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	bad := false
+	for _, img := range c.images {
+		bad = bad || img.err != nil
+	}
+	for _, img := range c.images {
+		switch {
+		case img.done:
+		case bad:
+			img.done, img.err = true, ErrHeld
+		default:
+			c.add(classManifest, func(ctx context.Context) { c.tag(ctx, img) })
+		}
+	}
+}
+
+// pushManifest pushes a manifest by digest unless the repository has it.
+func (c *copier) pushManifest(ctx context.Context, m *manifestStep) {
+	has, err := c.dst.Has(ctx, m.repo, m.node.Descriptor)
+	op := "check"
+	if err == nil && !has {
+		op = "push"
+		err = c.dst.Push(ctx, m.repo, m.node.Descriptor, rawContent(m.node.Raw))
+	}
+	var errs []error
+	if err != nil {
+		errs = []error{c.fault(ctx, &CopyError{Op: op, Repository: m.repo, Digest: m.node.Digest, Err: err})}
+		c.emit(Event{Kind: EventFailed, Descriptor: m.node.Descriptor, Repository: m.repo, Err: errs[0]})
+	} else {
+		c.emit(Event{Kind: EventManifest, Descriptor: m.node.Descriptor, Repository: m.repo, Bytes: m.node.Size})
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if op == "push" && err == nil {
+		c.total.Manifests++
+	}
+	c.manifestEnded(m, errs)
+}
+
+// tag sets the tag of an image that is complete but for it.
+func (c *copier) tag(ctx context.Context, img *image) {
+	t, root := img.target, img.root.node
+	err := errNoTags
+	if tagger, ok := c.dst.(Tagger); ok {
+		err = tagger.Tag(ctx, t.Repository, t.Tag, root.Descriptor, root.Raw)
+	}
+	e := Event{Kind: EventTag, Descriptor: root.Descriptor, Repository: t.Repository, Tag: t.Tag}
+	if err != nil {
+		err = c.fault(ctx, &CopyError{Op: "tag", Repository: t.Repository, Tag: t.Tag, Digest: root.Digest, Err: err})
+		e.Kind, e.Err = EventFailed, err
+	}
+	c.emit(e)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	img.done, img.err = true, err
+	if err == nil {
+		c.total.Tags++
+	}
+}
+
+var errNoTags = errors.New("the target keeps no tags")
+
+// fault returns what a failed operation is recorded with, and ends the copy when the error is one to stop at.
+func (c *copier) fault(ctx context.Context, err *CopyError) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if c.stops(err) {
+		c.cancel(err)
+	}
+	return err
+}
+
+func (c *copier) stops(err *CopyError) bool { return c.o.Stop != nil && c.o.Stop(err) }
+
+func (c *copier) emit(e Event) {
+	if c.o.Events == nil {
+		return
+	}
+	c.events.Lock()
+	defer c.events.Unlock()
+	c.o.Events(e)
+}
+
+// report sums up. What has not come to its end did not because of early.
+func (c *copier) report(early error) *Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.total
+	for _, img := range c.images {
+		o := Outcome{Job: img.name, Target: img.target, Err: img.err}
+		if img.root != nil {
+			o.Descriptor = img.root.node.Descriptor
+		}
+		if !img.done {
+			o.Err = early
+		}
+		r.Outcomes = append(r.Outcomes, o)
+	}
+	return &r
+}
+
+// joined makes one error of several. It prints the first and how many follow it.
+func joined(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return manyErrors(errs)
+}
+
+type manyErrors []error
+
+func (m manyErrors) Error() string   { return fmt.Sprintf("%v (and %d more)", m[0], len(m)-1) }
+func (m manyErrors) Unwrap() []error { return m }
