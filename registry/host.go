@@ -1,0 +1,173 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// host is one registry as the client knows it.
+type host struct {
+	name  string // as references name it
+	addr  string // host[:port] that serves its API
+	agent string
+	opts  HostOptions
+	plain *http.Client // retries and watches, and knows no credential
+
+	schemeMu sync.Mutex
+	scheme   string // empty until it is known
+
+	authsMu sync.Mutex
+	auths   map[string]*auth.Client // by repository path
+}
+
+// host returns the state of the registry that references name so.
+func (c *Client) host(name string) (*host, error) {
+	if name == "" {
+		return nil, errors.New("repository without a registry host")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.hosts[name]; h != nil {
+		return h, nil
+	}
+	h := &host{name: name, addr: apiAddr(name), agent: c.opts.UserAgent, auths: map[string]*auth.Client{}}
+	if c.opts.Host != nil {
+		h.opts = c.opts.Host(name)
+	}
+	h.plain = &http.Client{Transport: &retrier{c: c, next: &watcher{
+		stall: c.opts.StallTimeout, clock: c.clock, next: newTransport(h.opts, c.opts.Proxy),
+	}}}
+	h.scheme = knownScheme(h.addr, h.opts)
+	c.hosts[name] = h
+	return h, nil
+}
+
+// apiAddr returns the host that serves the API of the registry that references call name.
+func apiAddr(name string) string {
+	switch name {
+	case "docker.io", "index.docker.io":
+		return "registry-1.docker.io"
+	}
+	return name
+}
+
+// auth returns the client that has the credential for the repository path. Credentials may differ between the
+// namespaces of a registry and the cache of an [auth.Client] knows hosts alone, so each repository has its own; bearer
+// tokens are for one repository anyway.
+func (h *host) auth(path string) *auth.Client {
+	h.authsMu.Lock()
+	defer h.authsMu.Unlock()
+	a := h.auths[path]
+	if a == nil {
+		a = &auth.Client{Client: h.plain, Cache: auth.NewCache(), ClientID: "ferry", Credential: h.credential(path)}
+		a.SetUserAgent(h.agent)
+		h.auths[path] = a
+	}
+	return a
+}
+
+// credential gives the credential for the repository path to this registry, and nothing to another host.
+func (h *host) credential(path string) auth.CredentialFunc {
+	return func(ctx context.Context, hostport string) (Credential, error) {
+		if h.opts.Credential == nil || hostport != h.addr {
+			return auth.EmptyCredential, nil
+		}
+		cred, err := h.opts.Credential(ctx, oci.Repository{Host: h.name, Path: path})
+		if err != nil {
+			return auth.EmptyCredential, &credentialError{err}
+		}
+		return cred, nil
+	}
+}
+
+// credentialError tells an error of the caller's credential function from those of the network.
+type credentialError struct{ err error }
+
+func (e *credentialError) Error() string { return "credential: " + e.err.Error() }
+func (e *credentialError) Unwrap() error { return e.err }
+
+// knownScheme returns the scheme of addr when no one has to be asked for it, else an empty string.
+func knownScheme(addr string, o HostOptions) string {
+	switch {
+	case o.Scheme != SchemeAuto:
+		return string(o.Scheme)
+	case o.InsecureSkipVerify:
+		return ""
+	case isLoopback(addr):
+		return string(SchemeHTTP)
+	}
+	return string(SchemeHTTPS)
+}
+
+// isLoopback reports whether addr, host[:port], is this machine by its very name.
+func isLoopback(addr string) bool {
+	name := (&url.URL{Host: addr}).Hostname()
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(name)
+	return err == nil && ip.IsLoopback()
+}
+
+// base returns the URL of the registry's API root with the scheme that the registry speaks, which it may have to find
+// out first. The certificate does not matter to the caller then, so an attacker gains nothing by the answer.
+func (h *host) base(ctx context.Context) (url.URL, error) {
+	h.schemeMu.Lock()
+	defer h.schemeMu.Unlock()
+	if h.scheme == "" {
+		scheme, err := h.probe(ctx)
+		if err != nil {
+			return url.URL{}, err
+		}
+		h.scheme = scheme
+	}
+	return url.URL{Scheme: h.scheme, Host: h.addr, Path: "/v2/"}, nil
+}
+
+// probe finds out whether the registry speaks https or plain http.
+func (h *host) probe(ctx context.Context) (string, error) {
+	var first error
+	for _, scheme := range []Scheme{SchemeHTTPS, SchemeHTTP} {
+		u := url.URL{Scheme: string(scheme), Host: h.addr, Path: "/v2/"}
+		req, err := http.NewRequestWithContext(sendOnce(ctx), http.MethodGet, u.String(), nil)
+		if err != nil {
+			return "", fmt.Errorf("registry host %q: %w", h.name, err)
+		}
+		resp, err := h.plain.Do(req)
+		if err == nil {
+			resp.Body.Close()
+			return string(scheme), nil
+		}
+		if ctx.Err() != nil {
+			return "", h.cleanError(req, err)
+		}
+		if first == nil {
+			first = h.cleanError(req, err)
+		}
+	}
+	return "", first
+}
+
+// sameOrigin reports whether a and b have the same scheme, host and port.
+func sameOrigin(a, b *url.URL) bool {
+	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(withPort(a), withPort(b))
+}
+
+func withPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}

@@ -1,0 +1,132 @@
+package registrytest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const tokenPath = "/token"
+
+// token is a bearer token.
+type token struct {
+	scopes []string // repository:action
+	left   int      // requests that it is good for
+}
+
+// rights returns what the request needs, as repository:action.
+func rights(r *http.Request, q *Request) []string {
+	if q.Repo == "" {
+		return nil
+	}
+	need := []string{q.Repo + ":pull"}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		need = append(need, q.Repo+":push")
+	}
+	if q.Kind == Mount {
+		need = append(need, r.URL.Query().Get("from")+":pull")
+	}
+	return need
+}
+
+// authorize reports whether the request may go on, or answers it.
+func (s *Server) authorize(w http.ResponseWriter, r *http.Request, q *Request) bool {
+	switch s.o.Auth {
+	case Basic:
+		if s.knows(r) {
+			return true
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="registrytest"`)
+	case Bearer:
+		need := rights(r, q)
+		if s.useToken(r, need) {
+			return true
+		}
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Bearer realm=%q,service=\"registrytest\"%s", s.main.URL+tokenPath, challengeScope(need)))
+	default:
+		return true
+	}
+	apiError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+	return false
+}
+
+// challengeScope writes the rights for a challenge, those of one repository in one scope.
+func challengeScope(need []string) string {
+	var repos []string
+	actions := map[string][]string{}
+	for _, right := range need {
+		repo, action := cutRight(right)
+		if !slices.Contains(repos, repo) {
+			repos = append(repos, repo)
+		}
+		actions[repo] = append(actions[repo], action)
+	}
+	if len(repos) == 0 {
+		return ""
+	}
+	var scopes []string
+	for _, repo := range repos {
+		scopes = append(scopes, "repository:"+repo+":"+strings.Join(actions[repo], ","))
+	}
+	return fmt.Sprintf(",scope=%q", strings.Join(scopes, " "))
+}
+
+func cutRight(right string) (repo, action string) {
+	i := strings.LastIndexByte(right, ':')
+	return right[:i], right[i+1:]
+}
+
+// knows reports whether the request has the right user name and password.
+func (s *Server) knows(r *http.Request) bool {
+	user, password, ok := r.BasicAuth()
+	return ok && user == s.o.Username && password == s.o.Password
+}
+
+// useToken reports whether the request's token has the rights, and takes one use off it.
+func (s *Server) useToken(r *http.Request, need []string) bool {
+	name, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tokens[name]
+	if t == nil || t.left == 0 && s.o.TokenUses > 0 {
+		return false
+	}
+	for _, right := range need {
+		if !slices.Contains(t.scopes, right) {
+			return false
+		}
+	}
+	t.left--
+	return true
+}
+
+// serveToken is the token server. It gives a token with those of the wanted rights that [Options.Grant] allows.
+func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
+	if !s.knows(r) {
+		apiError(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
+		return
+	}
+	t := &token{left: s.o.TokenUses}
+	for _, scope := range r.URL.Query()["scope"] {
+		kind, rest, _ := strings.Cut(scope, ":")
+		if kind != "repository" || !strings.Contains(rest, ":") {
+			continue
+		}
+		repo, actions := cutRight(rest)
+		for action := range strings.SplitSeq(actions, ",") {
+			if s.o.Grant == nil || s.o.Grant(repo, action) {
+				t.scopes = append(t.scopes, repo+":"+action)
+			}
+		}
+	}
+	s.mu.Lock()
+	s.nextID++
+	name := "token-" + strconv.Itoa(s.nextID)
+	s.tokens[name] = t
+	s.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string]string{"token": name})
+}

@@ -1,0 +1,106 @@
+package registrytest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// maxManifest is the size of the largest manifest that is taken, in bytes, as in CNCF distribution.
+const maxManifest = 4 << 20
+
+func (s *Server) serveManifest(w http.ResponseWriter, r *http.Request, q *Request) {
+	switch {
+	case r.Method == http.MethodPut:
+		s.putManifest(w, r, q)
+	case r.Method == http.MethodGet || r.Method == http.MethodHead && !s.o.NoHead:
+		s.sendManifest(w, r, q)
+	default:
+		apiError(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "the operation is unsupported")
+	}
+}
+
+func (s *Server) sendManifest(w http.ResponseWriter, r *http.Request, q *Request) {
+	d, raw, ok := s.Manifest(q.Repo, q.Ref)
+	if !ok {
+		apiError(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")
+		return
+	}
+	s.setDigest(w, d.Digest)
+	w.Header().Set("Content-Type", d.MediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(raw)))
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodGet {
+		s.sendBlob(w, d.Digest, raw)
+	}
+}
+
+func (s *Server) putManifest(w http.ResponseWriter, r *http.Request, q *Request) {
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxManifest))
+	if err != nil {
+		apiError(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "manifest too large")
+		return
+	}
+	d := digest.FromBytes(raw)
+	var m struct {
+		Config    *ocispec.Descriptor  `json:"config"`
+		Layers    []ocispec.Descriptor `json:"layers"`
+		Manifests []ocispec.Descriptor `json:"manifests"`
+		Subject   *ocispec.Descriptor  `json:"subject"`
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		apiError(w, http.StatusBadRequest, "MANIFEST_INVALID", "manifest invalid")
+		return
+	}
+	if m.Config != nil {
+		m.Layers = append(m.Layers, *m.Config)
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	repo := s.repo(q.Repo)
+	byDigest := digest.Digest(q.Ref).Validate() == nil
+	if byDigest && digest.Digest(q.Ref) != d {
+		apiError(w, http.StatusBadRequest, "DIGEST_INVALID", "provided digest did not match uploaded content")
+		return
+	}
+	if _, taken := repo.tags[q.Ref]; taken && s.o.ImmutableTags {
+		apiError(w, http.StatusPreconditionFailed, "PRECONDITION", fmt.Sprintf("tag %s is immutable", q.Ref))
+		return
+	}
+	if missing := repo.missing(m.Layers, m.Manifests); missing != "" && !s.o.Sparse {
+		apiError(w, http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: "+missing.String())
+		return
+	}
+	s.blobs[d] = raw
+	repo.manifests[d] = r.Header.Get("Content-Type")
+	if !byDigest {
+		repo.tags[q.Ref] = d
+	}
+	s.setDigest(w, d)
+	if m.Subject != nil {
+		w.Header().Set("OCI-Subject", m.Subject.Digest.String())
+	}
+	w.Header().Set("Location", "/v2/"+q.Repo+"/manifests/"+d.String())
+	w.WriteHeader(http.StatusCreated)
+}
+
+// missing returns the first blob or manifest that the repository lacks; layers that live elsewhere are not missed.
+func (r *repository) missing(blobs, manifests []ocispec.Descriptor) digest.Digest {
+	for _, d := range blobs {
+		if !r.blobs[d.Digest] && len(d.URLs) == 0 {
+			return d.Digest
+		}
+	}
+	for _, d := range manifests {
+		if _, ok := r.manifests[d.Digest]; !ok {
+			return d.Digest
+		}
+	}
+	return ""
+}

@@ -1,0 +1,164 @@
+package registrytest
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// maxUpload is the size of the largest blob that is taken, in bytes.
+const maxUpload = 4 << 30
+
+// session is an upload that has begun.
+type session struct {
+	repo string
+	data []byte
+}
+
+// location returns where the session id goes on.
+func (s *Server) location(repo, id string) string {
+	path := fmt.Sprintf("/v2/%s/blobs/uploads/%s?_state=%s%%3D", repo, id, id)
+	switch s.o.Location {
+	case Relative:
+		return path
+	case WrongScheme:
+		return "http://" + s.Host() + path
+	case OtherHost:
+		return s.storage.URL + path
+	}
+	return s.main.URL + path
+}
+
+// serveUpload opens upload sessions and fills them.
+func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request, q *Request) {
+	if r.Method == http.MethodPost && q.Ref == "" {
+		s.openSession(w, q)
+		return
+	}
+	s.mu.Lock()
+	up := s.uploads[q.Ref]
+	s.mu.Unlock()
+	if up == nil || up.repo != q.Repo || r.URL.Query().Get("_state") != q.Ref+"=" {
+		apiError(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+		return
+	}
+	switch r.Method {
+	case http.MethodGet:
+		s.sessionStatus(w, q, up, http.StatusNoContent)
+	case http.MethodPatch:
+		s.patchUpload(w, r, q, up)
+	case http.MethodPut:
+		s.putUpload(w, r, q, up)
+	case http.MethodDelete:
+		s.dropSession(q.Ref)
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		apiError(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "the operation is unsupported")
+	}
+}
+
+func (s *Server) openSession(w http.ResponseWriter, q *Request) {
+	s.mu.Lock()
+	s.nextID++
+	id := "upload-" + strconv.Itoa(s.nextID)
+	s.uploads[id] = &session{repo: q.Repo}
+	s.mu.Unlock()
+	w.Header().Set("Location", s.location(q.Repo, id))
+	w.Header().Set("Range", "0-0")
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func (s *Server) dropSession(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.uploads, id)
+}
+
+func (s *Server) sessionStatus(w http.ResponseWriter, q *Request, up *session, status int) {
+	w.Header().Set("Location", s.location(q.Repo, q.Ref))
+	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, len(up.data)-1)))
+	w.WriteHeader(status)
+}
+
+func (s *Server) patchUpload(w http.ResponseWriter, r *http.Request, q *Request, up *session) {
+	if header := r.Header.Get("Content-Range"); header != "" {
+		first, _, _ := strings.Cut(header, "-")
+		if first != strconv.Itoa(len(up.data)) {
+			apiError(w, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", "out of order")
+			return
+		}
+	}
+	if s.receive(w, r, q, up) {
+		s.sessionStatus(w, q, up, http.StatusAccepted)
+	}
+}
+
+func (s *Server) putUpload(w http.ResponseWriter, r *http.Request, q *Request, up *session) {
+	if !s.receive(w, r, q, up) {
+		return
+	}
+	s.dropSession(q.Ref)
+	d := digest.Digest(r.URL.Query().Get("digest"))
+	if d.Validate() != nil || d.Algorithm().FromBytes(up.data) != d {
+		apiError(w, http.StatusBadRequest, "DIGEST_INVALID", "provided digest did not match uploaded content")
+		return
+	}
+	s.mu.Lock()
+	s.blobs[d] = up.data
+	s.repo(q.Repo).blobs[d] = true
+	s.mu.Unlock()
+	s.created(w, q.Repo, d)
+}
+
+func (s *Server) created(w http.ResponseWriter, repo string, d digest.Digest) {
+	s.setDigest(w, d)
+	w.Header().Set("Location", "/v2/"+repo+"/blobs/"+d.String())
+	w.WriteHeader(http.StatusCreated)
+}
+
+// receive appends the request's body to the session. False means that the body was cut and the answer is given.
+func (s *Server) receive(w http.ResponseWriter, r *http.Request, q *Request, up *session) bool {
+	if r.ContentLength > maxUpload {
+		apiError(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "blob too large")
+		return false
+	}
+	var got []byte
+	var err error
+	if r.ContentLength >= 0 {
+		buf := make([]byte, r.ContentLength)
+		var n int
+		n, err = io.ReadFull(r.Body, buf)
+		got = buf[:n]
+	} else {
+		got, err = io.ReadAll(io.LimitReader(r.Body, maxUpload))
+	}
+	if len(up.data) == 0 { // mostly: no copy
+		up.data = got
+	} else {
+		up.data = append(up.data, got...)
+	}
+	if err == nil {
+		return true
+	}
+	if s.o.ForgetUploads {
+		s.dropSession(q.Ref)
+	}
+	panic(http.ErrAbortHandler) // nobody is there to answer to
+}
+
+// serveMount gives a repository a blob of another one, or opens a session when it cannot.
+func (s *Server) serveMount(w http.ResponseWriter, r *http.Request, q *Request) {
+	d, from := digest.Digest(q.Ref), r.URL.Query().Get("from")
+	if _, ok := s.Blob(from, d); !ok || s.o.NoMount {
+		s.openSession(w, q)
+		return
+	}
+	s.mu.Lock()
+	s.repo(q.Repo).blobs[d] = true
+	s.mu.Unlock()
+	s.created(w, q.Repo, d)
+}

@@ -1,0 +1,311 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	firstBackoff = 500 * time.Millisecond
+	lastBackoff  = 30 * time.Second
+	// maxWait is the longest that one request waits because a registry says so, all its waits together.
+	maxWait = 10 * time.Minute
+
+	// A host that never answered is more likely misspelt than restarting.
+	retriesUnreached = 2
+	// 500 is more often a registry that cannot than one that cannot now.
+	retriesInternal = 3
+	// Each further try uses up more of the quota that is used up.
+	retriesQuota = 1
+)
+
+// clock is how the client waits; tests put in their own.
+type clock struct {
+	now       func() time.Time
+	sleep     func(context.Context, time.Duration) error
+	afterFunc func(time.Duration, func()) stopwatch
+	jitter    func() float64 // in [0, 1)
+}
+
+// stopwatch is what is needed of a [time.Timer].
+type stopwatch interface {
+	Reset(time.Duration) bool
+	Stop() bool
+}
+
+func systemClock() clock {
+	after := func(d time.Duration, f func()) stopwatch { return time.AfterFunc(d, f) }
+	return clock{now: time.Now, sleep: sleep, afterFunc: after, jitter: rand.Float64}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// backoff returns the pause before repetition number n, 1 for the first: it doubles each time and is shortened by up
+// to a half at random, so that parallel transfers do not come back all at once.
+func (c clock) backoff(n int) time.Duration {
+	d := lastBackoff
+	if n < 8 { // no overflow
+		d = min(d, firstBackoff<<(n-1))
+	}
+	return d - time.Duration(c.jitter()*float64(d)/2)
+}
+
+// gate holds back the requests to one host while it asked for a pause.
+type gate struct {
+	mu       sync.Mutex
+	until    time.Time
+	answered bool // the host has answered at least once
+}
+
+// gate returns that of addr, host[:port].
+func (c *Client) gate(addr string) *gate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.gates[addr]
+	if g == nil {
+		g = &gate{}
+		c.gates[addr] = g
+	}
+	return g
+}
+
+// shut keeps all requests back until t.
+func (g *gate) shut(t time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t.After(g.until) {
+		g.until = t
+	}
+}
+
+// pass waits until the host takes requests again.
+func (g *gate) pass(ctx context.Context, c clock) error {
+	for {
+		g.mu.Lock()
+		wait := g.until.Sub(c.now())
+		g.mu.Unlock()
+		if wait <= 0 {
+			return nil
+		}
+		if err := c.sleep(ctx, wait+time.Duration(c.jitter()*float64(firstBackoff))); err != nil {
+			return err
+		}
+	}
+}
+
+func (g *gate) setAnswered() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.answered = true
+}
+
+func (g *gate) wasAnswered() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.answered
+}
+
+type onceKey struct{}
+
+// sendOnce returns a context whose requests the transport does not repeat, because the caller does, or wants to know.
+func sendOnce(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
+// retrier is a transport that repeats requests which can be repeated, and keeps the pauses that hosts ask for.
+type retrier struct {
+	c    *Client
+	next http.RoundTripper
+}
+
+func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	g := t.c.gate(req.URL.Host)
+	try := attempt{clock: t.c.clock, limit: t.c.opts.Retries, once: ctx.Value(onceKey{}) != nil || !canRewind(req)}
+	for {
+		if err := g.pass(ctx, t.c.clock); err != nil {
+			closeBody(req)
+			return nil, err
+		}
+		resp, err := t.next.RoundTrip(req)
+		if err == nil {
+			g.setAnswered()
+		}
+		wait, told, again := try.judge(ctx, g, resp, err)
+		if !again {
+			return resp, err
+		}
+		why := err
+		if err == nil {
+			why = statusError(resp)
+		}
+		if req, err = rewind(req); err != nil {
+			return nil, err
+		}
+		kind := EventRetry
+		if told {
+			kind = EventWaiting
+		}
+		t.c.event(Event{Kind: kind, Host: req.URL.Host, Attempt: try.n, Wait: wait, Why: cleanText(why)})
+		if !told { // else the gate waits
+			if err := t.c.clock.sleep(ctx, wait); err != nil {
+				closeBody(req)
+				return nil, err
+			}
+		}
+	}
+}
+
+// attempt counts the repetitions of one request.
+type attempt struct {
+	clock  clock
+	limit  int
+	once   bool
+	n      int           // repetitions so far
+	failed int           // those of them that no one asked for
+	waited time.Duration // in pauses that the host asked for
+}
+
+// judge decides whether the request is sent again and after which pause; told says that the host asked for the pause,
+// and that its gate is shut.
+func (a *attempt) judge(ctx context.Context, g *gate, resp *http.Response, err error) (wait time.Duration, told, again bool) {
+	if ctx.Err() != nil {
+		return 0, false, false
+	}
+	limit := a.limit
+	if err != nil {
+		switch {
+		case isPermanent(err), isUnknownHost(err) && !g.wasAnswered():
+			return 0, false, false
+		case isDial(err) && !g.wasAnswered():
+			limit = min(limit, retriesUnreached)
+		}
+	} else {
+		switch resp.StatusCode {
+		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+			if isQuota(resp) {
+				limit = min(limit, retriesQuota)
+				break
+			}
+			if wait, ok := retryAfter(resp, a.clock.now()); ok {
+				return a.told(g, wait)
+			}
+		case http.StatusInternalServerError:
+			limit = min(limit, retriesInternal)
+		case http.StatusRequestTimeout, http.StatusBadGateway, http.StatusGatewayTimeout:
+		default:
+			return 0, false, false
+		}
+	}
+	if a.once || a.failed >= limit {
+		return 0, false, false
+	}
+	a.n++
+	a.failed++
+	return a.clock.backoff(a.failed), false, true
+}
+
+// told shuts the gate for the pause that a host asked for. Such pauses are not counted but added up: where many
+// transfers share a host that lets one in at a time, the last one is sent away often.
+func (a *attempt) told(g *gate, wait time.Duration) (time.Duration, bool, bool) {
+	wait = max(wait, a.clock.backoff(a.n+1)) // a host that says `at once` is not believed each time
+	if a.waited+wait > maxWait {
+		return 0, false, false
+	}
+	g.shut(a.clock.now().Add(wait))
+	if a.once || a.limit == 0 {
+		return 0, false, false
+	}
+	a.n++
+	a.waited += wait
+	return wait, true, true
+}
+
+// retryAfter reads the pause that resp asks for: seconds, or a date, which gives zero when it is past.
+func retryAfter(resp *http.Response, now time.Time) (time.Duration, bool) {
+	text := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second, true
+	}
+	if date, err := http.ParseTime(text); err == nil {
+		return max(0, date.Sub(now)), true
+	}
+	return 0, false
+}
+
+// isQuota reports whether resp says that a quota for hours is used up, as Docker Hub does, and not that requests come
+// too fast. It leaves the body whole.
+func isQuota(resp *http.Response) bool {
+	if resp.StatusCode != http.StatusTooManyRequests {
+		return false
+	}
+	head, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body}
+	text := strings.ToLower(string(head))
+	return strings.Contains(text, "toomanyrequests") && strings.Contains(text, "you have reached your")
+}
+
+// isPermanent reports whether a transport's error would come again: the two sides do not agree on TLS.
+func isPermanent(err error) bool {
+	var record tls.RecordHeaderError
+	var verification *tls.CertificateVerificationError
+	var op *net.OpError
+	return errors.As(err, &verification) || errors.As(err, &record) ||
+		errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error") // TLS alerts
+}
+
+// isDial reports whether err came before there was a connection.
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// isUnknownHost reports whether err says that there is no host of that name.
+func isUnknownHost(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
+}
+
+func canRewind(req *http.Request) bool {
+	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+}
+
+// rewind returns req with its body at the start again.
+func rewind(req *http.Request) (*http.Request, error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return req, nil
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	again := *req
+	again.Body = body
+	return &again, nil
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+}

@@ -1,0 +1,81 @@
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+const (
+	dialTimeout = 30 * time.Second
+	// socketBuffer is the size of a connection's read and write buffers, in bytes. A large one saves system calls.
+	socketBuffer = 128 << 10
+	// idlePerHost is how many connections to one host stay open between two requests.
+	idlePerHost = 64
+)
+
+// newTransport returns the transport for a registry and whatever host it sends us to.
+//
+// Compression is off: net/http would gunzip what a server marks as gzip, and a layer would no longer be what its
+// digest says.
+func newTransport(o HostOptions, proxy func(*http.Request) (*url.URL, error)) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: dialTimeout}
+	return &http.Transport{
+		Proxy:                 proxy,
+		DialContext:           dialer.DialContext,
+		TLSClientConfig:       &tls.Config{RootCAs: roots(o.CAs), InsecureSkipVerify: o.InsecureSkipVerify},
+		TLSHandshakeTimeout:   dialTimeout,
+		ForceAttemptHTTP2:     true, // net/http leaves it out when it gets a TLS config
+		DisableCompression:    true,
+		MaxIdleConnsPerHost:   idlePerHost,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		ReadBufferSize:        socketBuffer,
+		WriteBufferSize:       socketBuffer,
+	}
+}
+
+// roots returns the authorities of the system together with extra; nil stands for the system's alone.
+func roots(extra []*x509.Certificate) *x509.CertPool {
+	if len(extra) == 0 {
+		return nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil { // a system without any
+		pool = x509.NewCertPool()
+	}
+	for _, ca := range extra {
+		pool.AddCert(ca)
+	}
+	return pool
+}
+
+// ParseCAs returns the certificates of a PEM file. Other blocks in it are passed over; a file without a certificate is
+// an error, and so is a certificate that cannot be read.
+func ParseCAs(raw []byte) ([]*x509.Certificate, error) {
+	var cas []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, raw = pem.Decode(raw); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		ca, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", len(cas)+1, err)
+		}
+		cas = append(cas, ca)
+	}
+	if len(cas) == 0 {
+		return nil, errors.New("no PEM certificate in it")
+	}
+	return cas, nil
+}
