@@ -1,0 +1,503 @@
+package bundle
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ferry-oci/ferry/compress"
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// fixture is some images and their blobs.
+type fixture struct {
+	t        testing.TB
+	blobs    map[digest.Digest][]byte
+	contents Contents
+}
+
+func newFixture(t testing.TB) *fixture {
+	return &fixture{t: t, blobs: map[digest.Digest][]byte{}}
+}
+
+func (f *fixture) add(mediaType string, raw []byte) oci.Descriptor {
+	d := oci.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
+	f.blobs[d.Digest] = raw
+	return d
+}
+
+func (f *fixture) addJSON(mediaType string, v any) oci.Descriptor {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return f.add(mediaType, raw)
+}
+
+// layer returns a gzip layer of some size that is the same for the same seed.
+func (f *fixture) layer(seed uint64, size int) oci.Descriptor {
+	content := make([]byte, size)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for i := range content {
+		content[i] = byte(r.Uint32())
+	}
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write(content); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		f.t.Fatal(err)
+	}
+	return f.add(ocispec.MediaTypeImageLayerGzip, b.Bytes())
+}
+
+func (f *fixture) manifest(platform oci.Platform, layers ...oci.Descriptor) oci.Descriptor {
+	config := f.addJSON(ocispec.MediaTypeImageConfig, ocispec.Image{Platform: platform})
+	d := f.addJSON(ocispec.MediaTypeImageManifest, ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: layers,
+	})
+	d.Platform = &platform
+	return d
+}
+
+func (f *fixture) index(manifests ...oci.Descriptor) oci.Descriptor {
+	return f.addJSON(ocispec.MediaTypeImageIndex, ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: manifests,
+	})
+}
+
+func (f *fixture) image(name string, root oci.Descriptor) {
+	f.t.Helper()
+	platform := root.Platform
+	root.Platform = nil
+	fetch := func(_ context.Context, d oci.Descriptor) ([]byte, error) { return f.blobs[d.Digest], nil }
+	node, err := oci.LoadGraph(f.t.Context(), fetch, root)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	node.ConfigPlatform = platform
+	f.contents.Images = append(f.contents.Images, Entry{Name: name, Root: node})
+}
+
+var (
+	amd64 = oci.Platform{OS: "linux", Architecture: "amd64"}
+	arm64 = oci.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}
+)
+
+// smallFixture has two images of two platforms with a shared layer, a single one with an uncompressed layer, and an
+// image without layers. No member is longer than a few hundred bytes.
+func smallFixture(t testing.TB) *fixture {
+	f := newFixture(t)
+	base := f.layer(1, 300)
+	tar := f.add(ocispec.MediaTypeImageLayer, bytes.Repeat([]byte("plain tar "), 60))
+	f.image("quay.io/a/app:1", f.index(f.manifest(amd64, base, f.layer(2, 200)), f.manifest(arm64, base, f.layer(3, 100))))
+	f.image("docker.io/library/web:2", f.index(f.manifest(amd64, base), f.manifest(arm64, f.layer(4, 150))))
+	f.image("registry.k8s.io/pause:3.9", f.manifest(amd64, tar))
+	f.image("ghcr.io/x/empty:latest", f.manifest(arm64))
+	return f
+}
+
+// largeFixture has layers that span frames.
+func largeFixture(t testing.TB) *fixture {
+	f := newFixture(t)
+	base := f.layer(1, 9<<20)
+	f.image("quay.io/a/app:1", f.index(f.manifest(amd64, base, f.layer(2, 5<<20)), f.manifest(arm64, base, f.layer(3, 100))))
+	f.image("docker.io/library/web:2", f.index(f.manifest(amd64, base), f.manifest(arm64, f.layer(4, 6<<20))))
+	f.image("registry.k8s.io/pause:3.9", f.manifest(amd64, f.add(ocispec.MediaTypeImageLayer, make([]byte, 6<<20))))
+	return f
+}
+
+func (f *fixture) write(o compress.WriterOptions) []byte {
+	f.t.Helper()
+	var out bytes.Buffer
+	w, err := NewWriter(&out, f.contents, o)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, d := range w.Blobs() {
+		if err := w.WriteBlob(d, bytes.NewReader(f.blobs[d.Digest]), true); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		f.t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func openBytes(t testing.TB, raw []byte, o Options) (*Bundle, error) {
+	return Open(t.Context(), bytes.NewReader(raw), int64(len(raw)), o)
+}
+
+var formats = []compress.Format{compress.Zstd, compress.XZ, compress.None}
+
+func TestRoundTrip(t *testing.T) {
+	for _, f := range formats {
+		for name, fixture := range map[string]*fixture{"small": smallFixture(t), "large": largeFixture(t)} {
+			t.Run(fmt.Sprintf("%s %s", f, name), func(t *testing.T) {
+				raw := fixture.write(compress.WriterOptions{Format: f})
+				b, err := openBytes(t, raw, Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, m := range b.Head().Members {
+					got, err := readBlob(t, b, m.Descriptor(), 0)
+					if err != nil || digest.FromBytes(got) != m.Digest {
+						t.Errorf("%s: %d bytes, %v", m.Digest, len(got), err)
+					}
+					from := m.Size / 3
+					if got, err := readBlob(t, b, m.Descriptor(), from); err != nil || !bytes.Equal(got, fixture.blobs[m.Digest][from:]) {
+						t.Errorf("%s from %d: %d bytes, %v", m.Digest, from, len(got), err)
+					}
+				}
+				if got, want := len(b.Head().Members), len(fixture.blobs); got != want {
+					t.Errorf("%d members, want %d", got, want)
+				}
+				for _, img := range b.Head().Images {
+					if _, err := b.Graph(t.Context(), img); err != nil {
+						t.Errorf("%s: %v", img.Name, err)
+					}
+				}
+				report, err := Verify(t.Context(), bytes.NewReader(raw), int64(len(raw)), VerifyOptions{})
+				if err != nil || len(report.Damage) > 0 || report.Members != len(fixture.blobs) || report.Images != len(fixture.contents.Images) {
+					t.Errorf("verify: %+v, %v", report, err)
+				}
+			})
+		}
+	}
+}
+
+func readBlob(t testing.TB, src oci.Source, d oci.Descriptor, offset int64) ([]byte, error) {
+	r, err := src.Open(t.Context(), oci.Repository{}, d, offset)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+func TestSameInputSameBytes(t *testing.T) {
+	ids := map[string]bool{}
+	for _, f := range formats {
+		one := largeFixture(t)
+		shuffled := largeFixture(t)
+		rand.Shuffle(len(shuffled.contents.Images), func(i, j int) {
+			c := shuffled.contents.Images
+			c[i], c[j] = c[j], c[i]
+		})
+		a := one.write(compress.WriterOptions{Format: f, Jobs: 1})
+		b := shuffled.write(compress.WriterOptions{Format: f, Jobs: 8})
+		if !bytes.Equal(a, b) {
+			t.Errorf("%s: the bytes depend on the order of the list or on the number of jobs", f)
+		}
+		bundle, err := openBytes(t, a, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[bundle.ContentID()] = true
+	}
+	if len(ids) != 1 {
+		t.Errorf("the content id depends on the format: %v", ids)
+	}
+}
+
+func TestWriterRefuses(t *testing.T) {
+	f := smallFixture(t)
+	w, err := NewWriter(io.Discard, f.contents, compress.WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	first, last := w.Blobs()[0], w.Blobs()[len(w.Blobs())-1]
+	if err := w.WriteBlob(last, bytes.NewReader(f.blobs[last.Digest]), false); err == nil {
+		t.Error("a blob out of order was taken")
+	}
+	if err := w.Close(); err == nil {
+		t.Error("a bundle without blobs was closed")
+	}
+
+	for name, content := range map[string][]byte{
+		"one byte short": f.blobs[first.Digest][1:],
+		"one byte long":  append(bytes.Clone(f.blobs[first.Digest]), 0),
+		"altered":        append(bytes.Clone(f.blobs[first.Digest][1:]), 'x'),
+	} {
+		w, err := NewWriter(io.Discard, f.contents, compress.WriterOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.WriteBlob(first, bytes.NewReader(content), true); !errors.Is(err, oci.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := w.Close(); err == nil {
+			t.Errorf("%s: the bundle was finished", name)
+		}
+	}
+}
+
+// TestEachByteFlipped is the promise that damage is never silent: with NAME.sha256 verify reports each flipped byte, and
+// without it what it does not report (an unused bit in the header of a zstd frame) leaves every member as it was.
+func TestEachByteFlipped(t *testing.T) {
+	for _, f := range formats {
+		t.Run(f.String(), func(t *testing.T) {
+			fixture := smallFixture(t)
+			raw := fixture.write(compress.WriterOptions{Format: f})
+			sum := sha256.Sum256(raw)
+			silent := 0
+			for i := 0; i < len(raw); i += flipStep {
+				hurt := bytes.Clone(raw)
+				hurt[i] ^= 1 << (i % 8)
+				report, err := Verify(t.Context(), bytes.NewReader(hurt), int64(len(hurt)), VerifyOptions{Jobs: 1, Sum: &sum})
+				switch {
+				case err != nil && !isBundleError(err):
+					t.Fatalf("byte %d: %v is not an error about the bundle", i, err)
+				case err == nil && len(report.Damage) == 0:
+					t.Fatalf("byte %d of %d: not reported", i, len(raw))
+				case err == nil && report.Damage[0].Member == wholeFile:
+					silent++
+				}
+				readHurt(t, fixture, hurt, i, err == nil && report.Damage[0].Member == wholeFile)
+			}
+			if silent > len(raw)/200 {
+				t.Errorf("%d of %d flips were seen by the sum of the file alone", silent, len(raw))
+			}
+		})
+	}
+}
+
+// flipStep is the distance of the bytes that are flipped: prime to 8, so that all bits have their turn.
+const flipStep = 3
+
+// readHurt reads all blobs of a damaged bundle as a push does. When whole, all must be there.
+func readHurt(t *testing.T, f *fixture, hurt []byte, at int, whole bool) {
+	b, err := openBytes(t, hurt, Options{})
+	if err != nil {
+		if whole {
+			t.Fatalf("byte %d: not reported, and not opened: %v", at, err)
+		}
+		return
+	}
+	for _, m := range b.Head().Members {
+		r, err := b.Open(t.Context(), oci.Repository{}, m.Descriptor(), 0)
+		var got []byte
+		if err == nil {
+			got, err = io.ReadAll(oci.Verify(r, m.Descriptor()))
+			r.Close()
+		}
+		if whole && err != nil {
+			t.Fatalf("byte %d: not reported, and %s is lost: %v", at, m.Digest, err)
+		}
+		if err == nil && !bytes.Equal(got, f.blobs[m.Digest]) {
+			t.Fatalf("byte %d: blob %s has other content", at, m.Digest)
+		}
+	}
+}
+
+func TestTruncated(t *testing.T) {
+	for _, f := range formats {
+		t.Run(f.String(), func(t *testing.T) {
+			raw := smallFixture(t).write(compress.WriterOptions{Format: f})
+			for n := 0; n < len(raw); n += 13 {
+				if b, err := openBytes(t, raw[:n], Options{}); err == nil {
+					t.Fatalf("%d of %d bytes were opened: %v", n, len(raw), b.Damage())
+				}
+				if err := drain(t, raw[:n]); err == nil {
+					t.Fatalf("%d of %d bytes were read from a pipe", n, len(raw))
+				}
+			}
+			if err := drain(t, append(bytes.Clone(raw), 0)); err == nil {
+				t.Error("a byte after the end was not seen in a pipe")
+			}
+			if _, err := openBytes(t, append(bytes.Clone(raw), 0), Options{}); err == nil {
+				t.Error("a byte after the end was not seen")
+			}
+		})
+	}
+}
+
+// drain reads a bundle as from a pipe and proves all blobs.
+func drain(t testing.TB, raw []byte) error {
+	s, err := OpenStream(bytes.NewReader(raw), Options{})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var first error
+	for _, d := range s.InOrder() {
+		r, err := s.Open(t.Context(), oci.Repository{}, d, 0)
+		if err == nil {
+			_, err = io.Copy(io.Discard, oci.Verify(r, d))
+			r.Close()
+		}
+		s.Release(d)
+		first = cmp.Or(first, err)
+	}
+	return cmp.Or(first, s.Finish(t.Context()))
+}
+
+func TestStream(t *testing.T) {
+	for _, f := range formats {
+		t.Run(f.String(), func(t *testing.T) {
+			if err := drain(t, largeFixture(t).write(compress.WriterOptions{Format: f})); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestStreamRepeats(t *testing.T) {
+	f := largeFixture(t)
+	s, err := OpenStream(bytes.NewReader(f.write(compress.WriterOptions{})), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, d := range s.InOrder() {
+		r, err := s.Open(t.Context(), oci.Repository{}, d, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		half := make([]byte, d.Size/2)
+		if _, err := io.ReadFull(r, half); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		back := max(0, d.Size/2-ringSize/2) // this much is promised
+		again, err := readBlob(t, s, d, back)
+		if err != nil || !bytes.Equal(append(half[:back:back], again...), f.blobs[d.Digest]) {
+			t.Errorf("%s from %d: %d bytes, %v", d.Digest, back, len(again), err)
+		}
+		if _, err := s.Open(t.Context(), oci.Repository{}, d, 0); d.Size > ringSize && !errors.Is(err, oci.ErrGone) {
+			t.Errorf("%s: what has left the ring: %v", d.Digest, err)
+		}
+		s.Release(d)
+	}
+	if err := s.Finish(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStreamReleasedUnread(t *testing.T) {
+	s, err := OpenStream(bytes.NewReader(largeFixture(t).write(compress.WriterOptions{})), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, d := range s.InOrder() {
+		s.Release(d)
+	}
+	if err := s.Finish(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// badReader cannot read some of its bytes, as a disk with a bad sector.
+type badReader struct {
+	*bytes.Reader
+	from, to int64
+}
+
+var errIO = errors.New("input/output error")
+
+func (r *badReader) ReadAt(p []byte, off int64) (int, error) {
+	if off < r.to && off+int64(len(p)) > r.from {
+		n := max(0, r.from-off)
+		m, _ := r.Reader.ReadAt(p[:n], off)
+		return m, errIO
+	}
+	return r.Reader.ReadAt(p, off)
+}
+
+func TestBadSector(t *testing.T) {
+	for _, f := range formats {
+		t.Run(f.String(), func(t *testing.T) {
+			fixture := largeFixture(t)
+			raw := fixture.write(compress.WriterOptions{Format: f})
+			b, err := openBytes(t, raw, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := fixture.contents.Images[0].Root.Children[0].Manifest.Layers[1] // of quay.io/a/app alone
+			m := b.Head().Members[b.blobs[last.Digest]]
+			from, length := fileRange(b.table, m.Offset+blockSize, 1)
+			at := from + length/2
+			report, err := Verify(t.Context(), &badReader{bytes.NewReader(raw), at, at + 512}, int64(len(raw)), VerifyOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var hit *Damage
+			for i, d := range report.Damage {
+				if d.Digest == last.Digest {
+					hit = &report.Damage[i]
+				}
+			}
+			if hit == nil || len(hit.Images) != 1 || hit.Images[0] != "quay.io/a/app:1" || hit.Offset > at || hit.Offset+hit.Length <= at {
+				t.Fatalf("damage at %d: %+v", at, report.Damage)
+			}
+			if report.Members < len(fixture.blobs)-2 {
+				t.Errorf("%d of %d members are left: %+v", report.Members, len(fixture.blobs), report.Damage)
+			}
+			if report.FileSum != "" {
+				t.Error("the sum of a file that could not be read is given")
+			}
+		})
+	}
+}
+
+func TestHeadHurt(t *testing.T) {
+	for _, f := range formats {
+		t.Run(f.String(), func(t *testing.T) {
+			fixture := largeFixture(t)
+			raw := fixture.write(compress.WriterOptions{Format: f})
+			whole, err := openBytes(t, raw, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, tail := whole.layout.segments[2], whole.layout.segments[whole.layout.tail+2]
+			hurt := bytes.Clone(raw)
+			zero(t, hurt, whole, head)
+			if _, err := openBytes(t, hurt, Options{}); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("a bundle with a damaged head was opened: %v", err)
+			}
+			b, err := openBytes(t, hurt, Options{Lenient: true})
+			if err != nil || len(b.Damage()) == 0 || len(b.Head().Images) != len(fixture.contents.Images) {
+				t.Fatalf("by the tail: %+v, %v", b, err)
+			}
+			zero(t, hurt, whole, tail)
+			report, err := Verify(t.Context(), bytes.NewReader(hurt), int64(len(hurt)), VerifyOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(report.Damage) == 0 || len(report.Head.Images) != len(fixture.contents.Images) {
+				t.Errorf("by the tar alone: images %d, damage %v", len(report.Head.Images), report.Damage)
+			}
+			if report.Members < len(fixture.blobs)-2 {
+				t.Errorf("%d of %d members were found", report.Members, len(fixture.blobs))
+			}
+		})
+	}
+}
+
+// zero overwrites the middle of the bytes of the file that hold a segment.
+func zero(t *testing.T, raw []byte, b *Bundle, s segment) {
+	t.Helper()
+	from, length := fileRange(b.table, s.body(), s.size)
+	if b.table.Format == compress.None {
+		from, length = s.body(), s.size
+	}
+	for i := from + length/3; i < from+length/3+64; i++ {
+		raw[i] = 0xff
+	}
+}

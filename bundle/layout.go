@@ -1,0 +1,257 @@
+package bundle
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// Annotations of the entries of index.json: the OCI one and the one that containerd reads.
+const (
+	refNameAnnotation   = ocispec.AnnotationRefName
+	imageNameAnnotation = "io.containerd.image.name"
+)
+
+var layoutFile = []byte(`{"imageLayoutVersion":"1.0.0"}`)
+
+// Contents is what a bundle is to hold.
+type Contents struct {
+	Images  []Entry
+	Missing []Missing
+	Labels  map[string]string
+	Created *time.Time // nil: no time anywhere
+}
+
+// Entry is one image to be written.
+type Entry struct {
+	Name     string          // canonical name, unique in the bundle
+	Root     *oci.Node       // its graph
+	Pinned   bool            // the list named it by digest
+	Original *oci.Descriptor // the index at the source, when Root was rebuilt from it; written as a blob
+}
+
+// segment is one member of the tar: where it is, and its content unless it is a blob.
+type segment struct {
+	name   string
+	offset int64 // of its header in the plain tar
+	size   int64
+	raw    []byte
+	member int // position in Head.Members; -1 for the members of head and tail
+}
+
+func (s segment) body() int64 { return s.offset + blockSize }
+func (s segment) end() int64  { return s.offset + span(s.size) }
+
+// layout is the whole tar, known before its first byte is written: what the writer writes and verify expects.
+type layout struct {
+	head     *Head
+	segments []segment
+	blobs    int      // position of the first blob among the segments
+	tail     int      // position of the first member of the tail
+	id       [32]byte // content id
+	rebuilt  bool     // found by reading the tar, because both heads are hurt: there are segments of blobs only
+}
+
+func (l *layout) contentID() string { return hex.EncodeToString(l.id[:]) }
+
+// newLayout plans the tar of c.
+func newLayout(c Contents) (*layout, error) {
+	h := &Head{
+		Format: formatName, Version: Version, Created: c.Created, Labels: c.Labels,
+		Images: []Image{}, Members: []Member{}, Missing: slices.Clone(c.Missing),
+	}
+	entries := slices.SortedFunc(slices.Values(c.Images), func(a, b Entry) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(h.Missing, func(a, b Missing) int { return cmp.Compare(a.Name, b.Name) })
+	at, err := h.addMembers(entries)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		img, err := newImage(e, at)
+		if err != nil {
+			return nil, fmt.Errorf("image %s: %w", e.Name, err)
+		}
+		h.Images = append(h.Images, img)
+	}
+	index, err := encodeIndex(h.Images)
+	if err != nil {
+		return nil, err
+	}
+	sumsSize := h.sumsSize()
+	raw, err := h.encode(func(headSize int64) {
+		h.place(span(int64(len(layoutFile)))+span(int64(len(index)))+span(headSize)+span(sumsSize), int64(len(index)), headSize, sumsSize)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(index) > maxIndexSize || len(raw) > maxHeadSize {
+		return nil, fmt.Errorf("%d images and %d blobs are too many for one bundle", len(h.Images), len(h.Members))
+	}
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	return h.layout(layoutFile, index, raw, h.sums(index, raw)), nil
+}
+
+// addMembers fills Members, without offsets, in the order of the format and returns their positions.
+func (h *Head) addMembers(entries []Entry) (map[digest.Digest]int, error) {
+	roots := make([]*oci.Node, len(entries))
+	for i, e := range entries {
+		roots[i] = e.Root
+	}
+	manifests, configs, layers := oci.Blobs(roots...)
+	for _, e := range entries {
+		if e.Original != nil {
+			manifests = append(manifests, *e.Original)
+		}
+	}
+	at := map[digest.Digest]int{}
+	for _, d := range slices.Concat(manifests, configs, layers) {
+		if _, ok := at[d.Digest]; ok {
+			continue
+		}
+		if err := checkDigest(d.Digest); err != nil {
+			return nil, err
+		}
+		at[d.Digest] = len(h.Members)
+		h.Members = append(h.Members, Member{Digest: d.Digest, MediaType: d.MediaType, Size: d.Size})
+	}
+	return at, nil
+}
+
+func newImage(e Entry, at map[digest.Digest]int) (Image, error) {
+	img := Image{
+		Name: e.Name, Digest: e.Root.Digest, MediaType: e.Root.MediaType, Size: e.Root.Size, Pinned: e.Pinned,
+		Manifests: []Manifest{},
+	}
+	if o := e.Original; o != nil {
+		img.Original = &Original{Digest: o.Digest, MediaType: o.MediaType, Size: o.Size}
+	}
+	images := map[digest.Digest]oci.Image{}
+	for _, i := range e.Root.Images() {
+		images[i.Digest] = i
+	}
+	err := e.Root.Walk(func(n *oci.Node) error {
+		m := Manifest{Digest: n.Digest, Describes: images[n.Digest].Describes, Blobs: []int{}}
+		if p := images[n.Digest].Platform; p != nil {
+			m.Platform = oci.FormatPlatform(*p)
+		}
+		for _, d := range nodeBlobs(n) {
+			m.Blobs = append(m.Blobs, at[d.Digest])
+		}
+		img.Manifests = append(img.Manifests, m)
+		return nil
+	})
+	return img, err
+}
+
+// nodeBlobs returns what n itself names beside manifests: config and layers, each once.
+func nodeBlobs(n *oci.Node) []oci.Descriptor {
+	var all []oci.Descriptor
+	if n.Manifest.Config != nil {
+		all = append(all, *n.Manifest.Config)
+	}
+	all = append(all, n.Manifest.Layers...)
+	for _, d := range n.Manifest.Manifests {
+		if !oci.IsManifest(d.MediaType) {
+			all = append(all, d)
+		}
+	}
+	seen := map[digest.Digest]bool{}
+	return slices.DeleteFunc(all, func(d oci.Descriptor) bool {
+		twice := seen[d.Digest]
+		seen[d.Digest] = true
+		return twice
+	})
+}
+
+// place sets the offsets of all members when the first lies at offset.
+func (h *Head) place(offset, indexSize, headSize, sumsSize int64) {
+	for i := range h.Members {
+		h.Members[i].Offset = offset
+		offset += span(h.Members[i].Size)
+	}
+	h.Tail = offset
+	h.Size = offset + span(int64(len(layoutFile))) + span(indexSize) + span(headSize) + span(sumsSize) + endSize
+}
+
+// encodeIndex returns index.json.
+func encodeIndex(images []Image) ([]byte, error) {
+	index := ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex,
+		Manifests: []oci.Descriptor{},
+	}
+	for _, img := range images {
+		d := img.Descriptor()
+		d.Annotations = map[string]string{refNameAnnotation: img.Name, imageNameAnnotation: img.Name}
+		index.Manifests = append(index.Manifests, d)
+	}
+	return json.Marshal(index)
+}
+
+// sumsSize returns the size of SHA256SUMS, which depends on the members' number only.
+func (h *Head) sumsSize() int64 {
+	size := int64(0)
+	for _, name := range []string{layoutName, indexName, headName, tailPrefix + layoutName, tailPrefix + indexName, tailPrefix + headName} {
+		size += int64(len(sumLine([32]byte{}, name)))
+	}
+	if len(h.Members) > 0 {
+		size += int64(len(h.Members)) * int64(len(sumLine([32]byte{}, h.Members[0].Name())))
+	}
+	return size
+}
+
+// sums returns SHA256SUMS.
+func (h *Head) sums(index, head []byte) []byte {
+	var b bytes.Buffer
+	small := func(prefix string) {
+		b.WriteString(sumLine(sha256.Sum256(layoutFile), prefix+layoutName))
+		b.WriteString(sumLine(sha256.Sum256(index), prefix+indexName))
+		b.WriteString(sumLine(sha256.Sum256(head), prefix+headName))
+	}
+	small("")
+	for _, m := range h.Members {
+		b.WriteString(m.Digest.Encoded() + "  " + m.Name() + "\n")
+	}
+	small(tailPrefix)
+	return b.Bytes()
+}
+
+func sumLine(sum [32]byte, name string) string {
+	return hex.EncodeToString(sum[:]) + "  " + name + "\n"
+}
+
+// layout returns the whole tar of a head whose four members are given.
+func (h *Head) layout(version, index, head, sums []byte) *layout {
+	l := &layout{head: h, id: sha256.Sum256(sums)}
+	offset := int64(0)
+	add := func(name string, size int64, raw []byte, member int) {
+		l.segments = append(l.segments, segment{name: name, offset: offset, size: size, raw: raw, member: member})
+		offset += span(size)
+	}
+	four := func(prefix string) {
+		add(prefix+layoutName, int64(len(version)), version, -1)
+		add(prefix+indexName, int64(len(index)), index, -1)
+		add(prefix+headName, int64(len(head)), head, -1)
+		add(prefix+sumsName, int64(len(sums)), sums, -1)
+	}
+	four("")
+	l.blobs = len(l.segments)
+	for i, m := range h.Members {
+		add(m.Name(), m.Size, nil, i)
+	}
+	l.tail = len(l.segments)
+	four(tailPrefix)
+	return l
+}

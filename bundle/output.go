@@ -1,0 +1,160 @@
+package bundle
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// sumSuffix is what NAME.sha256 adds to the bundle's name.
+const sumSuffix = ".sha256"
+
+// partialSuffix marks an output that is not whole.
+const partialSuffix = ".partial"
+
+// Output is the file of a bundle while it is written. It lies beside its final name, with the suffix .partial, until
+// Commit; what had the name before stays untouched until then.
+type Output struct {
+	path    string
+	file    *os.File
+	sum     hash.Hash
+	written int64
+	flushed int64 // how far the system was asked to write to the disk
+}
+
+// CreateOutput begins the file that is to become path. An unfinished one of an earlier run is overwritten.
+func CreateOutput(path string) (*Output, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	f, err := os.OpenFile(path+partialSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return &Output{path: path, file: f, sum: sha256.New()}, nil
+}
+
+// Write appends to the file.
+func (o *Output) Write(p []byte) (int, error) {
+	n, err := o.file.Write(p)
+	o.sum.Write(p[:n])
+	o.written += int64(n)
+	if o.written-o.flushed >= writebackStep {
+		startWriteback(o.file, o.flushed, o.written-o.flushed)
+		o.flushed = o.written
+	}
+	return n, err
+}
+
+// writebackStep is how many bytes gather before the system is asked to begin writing them, so that the sync at the
+// end finds little left to do.
+const writebackStep = 16 << 20
+
+// Size returns the number of bytes written.
+func (o *Output) Size() int64 { return o.written }
+
+// Sum returns the sha256 of all that was written, in hex.
+func (o *Output) Sum() string { return hex.EncodeToString(o.sum.Sum(nil)) }
+
+// Restart empties the file, for a bundle that has to be written anew.
+func (o *Output) Restart() error {
+	if err := o.file.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := o.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	o.sum.Reset()
+	o.written, o.flushed = 0, 0
+	return nil
+}
+
+// Commit syncs the file, gives it its name and writes NAME.sha256. When it returns nil, all is on the disk.
+func (o *Output) Commit() (err error) {
+	defer func() {
+		if err != nil {
+			os.Remove(o.file.Name())
+		}
+	}()
+	if err := errors.Join(o.file.Sync(), o.file.Close()); err != nil {
+		return err
+	}
+	// An old list must not stand beside the new bundle, nor the new list beside an old bundle.
+	if err := os.Remove(o.path + sumSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(o.file.Name(), o.path); err != nil {
+		return err
+	}
+	if err := o.writeSum(); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(o.path))
+}
+
+func (o *Output) writeSum() error {
+	f, err := os.OpenFile(o.path+sumSuffix+partialSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%s  %s\n", o.Sum(), filepath.Base(o.path))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		os.Remove(f.Name())
+		return err
+	}
+	return os.Rename(f.Name(), o.path+sumSuffix)
+}
+
+// Abort removes the unfinished file.
+func (o *Output) Abort() {
+	o.file.Close()
+	os.Remove(o.file.Name())
+}
+
+// SumFile returns the name of the checksum file of the bundle path.
+func SumFile(path string) string { return path + sumSuffix }
+
+// ReadSum returns the sha256 that NAME.sha256 gives for the bundle path, or an error that is os.ErrNotExist when
+// there is no such file. A list made by sha256sum, in text or binary mode, with LF or CRLF, is taken; a list of one
+// line is that of the bundle even when both were renamed.
+func ReadSum(path string) (sum [32]byte, err error) {
+	raw, err := readSmall(path+sumSuffix, maxSumFile)
+	if err != nil {
+		return sum, err
+	}
+	lines := strings.Split(strings.TrimRight(string(raw), "\r\n"), "\n")
+	for _, line := range lines {
+		digits, name, _ := strings.Cut(strings.TrimRight(line, "\r"), " ")
+		if strings.TrimLeft(name, " *") != filepath.Base(path) && len(lines) > 1 {
+			continue
+		}
+		raw, err := hex.DecodeString(digits)
+		if err != nil || len(raw) != len(sum) {
+			return sum, corrupt(filepath.Base(path)+sumSuffix, "%.80q is no sha256", digits)
+		}
+		return [32]byte(raw), nil
+	}
+	return sum, corrupt(filepath.Base(path)+sumSuffix, "it does not name %s", filepath.Base(path))
+}
+
+// maxSumFile is the largest checksum file that is read.
+const maxSumFile = 1 << 20
+
+func readSmall(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(raw)) > limit {
+		err = corrupt(filepath.Base(path), "more than %d bytes", limit)
+	}
+	return raw, err
+}

@@ -1,0 +1,214 @@
+package bundle
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// rebuild makes a layout from the tar alone, for a bundle both of whose heads are hurt: the names of the members give the
+// digests to prove, index.json or its copy gives the images; without either, each manifest that no index names is an
+// image with its digest for a name.
+func (b *Bundle) rebuild(ctx context.Context) (*layout, error) {
+	h := &Head{Format: formatName, Version: Version, Tail: b.table.PlainSize, Size: b.table.PlainSize}
+	l := &layout{head: h, rebuilt: true}
+	var index []byte
+	err := b.scan(ctx, func(s segment, mtime time.Time, content func() ([]byte, error)) {
+		hex, isBlob := strings.CutPrefix(s.name, blobPrefix)
+		d := digest.NewDigestFromEncoded(digest.SHA256, hex)
+		switch {
+		case isBlob && checkDigest(d) == nil:
+			h.Created = &mtime // all members have the same
+			s.member = len(h.Members)
+			h.Members = append(h.Members, Member{Digest: d, Offset: s.offset, Size: s.size})
+			l.segments = append(l.segments, s)
+		case strings.TrimPrefix(s.name, tailPrefix) == indexName && index == nil && s.size <= maxIndexSize:
+			index, _ = content() // what cannot be read, the other copy may give
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(h.Members) == 0 {
+		return nil, errors.New("no blob was found in the tar")
+	}
+	l.tail = len(l.segments)
+	graphs := b.findManifests(ctx, h)
+	h.Images = graphs.images(index)
+	return l, ctx.Err()
+}
+
+// scan calls fn for each header of a member that is found in the tar. Frames that cannot be read are passed over, and so are blocks
+// that are no header.
+func (b *Bundle) scan(ctx context.Context, fn func(s segment, mtime time.Time, content func() ([]byte, error))) error {
+	for at := int64(0); at+blockSize <= b.table.PlainSize; {
+		r, err := b.plain.Open(ctx, at, b.table.PlainSize-at)
+		if err == nil {
+			at, err = scanFrom(r, at, func(s segment, mtime time.Time) {
+				fn(s, mtime, func() ([]byte, error) {
+					raw := make([]byte, s.size)
+					return raw, b.readAt(ctx, raw, s.body())
+				})
+			})
+			r.Close()
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			at = b.nextFrame(at)
+		}
+	}
+	return nil
+}
+
+// scanFrom reads headers from r, which begins at the plain offset at, until its end or an error, and returns how far it came.
+func scanFrom(r io.Reader, at int64, fn func(segment, time.Time)) (int64, error) {
+	var h [blockSize]byte
+	for {
+		if _, err := io.ReadFull(r, h[:]); errors.Is(err, io.EOF) {
+			return at + blockSize, nil
+		} else if err != nil {
+			return at, err
+		}
+		e, err := parseTarHeader(h[:])
+		if err != nil || e.size > maxBlobSize {
+			at += blockSize
+			continue
+		}
+		s := segment{name: e.name, offset: at, size: e.size, member: -1}
+		fn(s, e.mtime)
+		n, err := io.CopyN(io.Discard, r, e.size+padding(e.size))
+		if errors.Is(err, io.EOF) {
+			return s.end(), nil
+		} else if err != nil {
+			return s.body() + n, err
+		}
+		at = s.end()
+	}
+}
+
+// nextFrame returns the first plain offset behind the frame at the offset at.
+func (b *Bundle) nextFrame(at int64) int64 {
+	for _, f := range b.table.Frames[b.table.Find(at):] {
+		if f.PlainOffset > at {
+			return f.PlainOffset
+		}
+	}
+	return b.table.PlainSize
+}
+
+// foundGraphs are the manifests among the blobs of a bundle without a head.
+type foundGraphs struct {
+	head      *Head
+	at        map[digest.Digest]int
+	manifests map[digest.Digest]*oci.Manifest
+}
+
+// findManifests reads the blobs that may be manifests, and sets their media types.
+func (b *Bundle) findManifests(ctx context.Context, h *Head) foundGraphs {
+	g := foundGraphs{head: h, at: map[digest.Digest]int{}, manifests: map[digest.Digest]*oci.Manifest{}}
+	for i, m := range h.Members {
+		g.at[m.Digest] = i
+		if m.Size > oci.MaxManifestSize || ctx.Err() != nil {
+			continue
+		}
+		raw := make([]byte, m.Size)
+		if b.readAt(ctx, raw, m.Offset+blockSize) != nil || len(raw) == 0 || raw[0] != '{' {
+			continue
+		}
+		var typed struct {
+			MediaType string `json:"mediaType"`
+		}
+		if json.Unmarshal(raw, &typed) != nil || !oci.IsManifest(typed.MediaType) {
+			continue
+		}
+		if parsed, err := oci.ParseManifest(typed.MediaType, raw); err == nil {
+			g.manifests[m.Digest] = parsed
+			h.Members[i].MediaType = typed.MediaType
+		}
+	}
+	return g
+}
+
+// images returns the images of index.json, or those whose manifests stand alone.
+func (g foundGraphs) images(index []byte) []Image {
+	roots := g.named(index)
+	if len(roots) == 0 {
+		roots = g.unnamed()
+	}
+	images := []Image{}
+	for name, d := range roots {
+		i, ok := g.at[d]
+		if !ok {
+			continue // it is damage of its own when index.json names what is not there
+		}
+		m := g.head.Members[i]
+		img := Image{Name: name, Digest: d, MediaType: m.MediaType, Size: m.Size}
+		g.describe(&img, d, map[digest.Digest]bool{})
+		images = append(images, img)
+	}
+	slices.SortFunc(images, func(a, b Image) int { return cmp.Compare(a.Name, b.Name) })
+	return images
+}
+
+func (g foundGraphs) named(index []byte) map[string]digest.Digest {
+	var list ocispec.Index
+	if json.Unmarshal(index, &list) != nil {
+		return nil
+	}
+	roots := map[string]digest.Digest{}
+	for _, d := range list.Manifests {
+		name := cmp.Or(d.Annotations[imageNameAnnotation], d.Annotations[refNameAnnotation], d.Digest.String())
+		roots[name] = d.Digest
+	}
+	return roots
+}
+
+func (g foundGraphs) unnamed() map[string]digest.Digest {
+	roots := map[string]digest.Digest{}
+	for d := range g.manifests {
+		roots[d.String()] = d
+	}
+	for _, m := range g.manifests {
+		for _, child := range m.Manifests {
+			delete(roots, child.Digest.String())
+		}
+	}
+	return roots
+}
+
+// describe adds the manifests below d to the image, children before their index.
+func (g foundGraphs) describe(img *Image, d digest.Digest, seen map[digest.Digest]bool) {
+	m := g.manifests[d]
+	if seen[d] || m == nil {
+		return
+	}
+	seen[d] = true
+	for _, child := range m.Manifests {
+		g.describe(img, child.Digest, seen)
+	}
+	entry := Manifest{Digest: d, Blobs: []int{}}
+	for _, blob := range nodeBlobs(&oci.Node{Manifest: m}) {
+		if i, ok := g.at[blob.Digest]; ok {
+			entry.Blobs = append(entry.Blobs, i)
+		}
+	}
+	img.Manifests = append(img.Manifests, entry)
+}
+
+// errHeads says that the layout was rebuilt.
+func errHeads(head, tail error) error {
+	return fmt.Errorf("both copies are hurt, the contents were found by reading the tar: %w; %w", head, tail)
+}

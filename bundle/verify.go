@@ -1,0 +1,519 @@
+package bundle
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ferry-oci/ferry/compress"
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// VerifyOptions are how a bundle is verified. The zero value works.
+type VerifyOptions struct {
+	Options
+	Jobs     int           // frames decoded and hashed at once; 0: one a processor
+	Sum      *[32]byte     // what the whole file must hash to, from NAME.sha256
+	Progress func(n int64) // called with each number of bytes that were read, from one goroutine
+}
+
+// Report is what Verify found.
+type Report struct {
+	Head      *Head
+	ContentID string
+	FileSize  int64
+	FileSum   string // sha256 of the file, empty when some of it could not be read
+	Members   int    // blobs whose digest was proven
+	Bytes     int64  // their size
+	Images    int    // images whose whole graph is there and proven
+	Damage    []Damage
+}
+
+// Verify reads the bundle once, in order, and proves all of it: the frames against the seek table, each tar header against
+// ferry.json, each blob against its digest, head against tail and SHA256SUMS, and the graph of each image: no manifest lacks a
+// blob. A read error is damage of that range, and the rest is read on.
+//
+// What is damaged is in the Report; the error is for what is no bundle at all (ErrNotBundle, ErrVersion), for a bundle of
+// which nothing can be found any more (ErrCorrupt), and for ctx.
+func Verify(ctx context.Context, r io.ReaderAt, size int64, o VerifyOptions) (*Report, error) {
+	o.Lenient = true
+	b, err := Open(ctx, r, size, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	v := &verifier{
+		bundle: b, options: o, size: size, file: sha256.New(),
+		blobs:     make([]blobState, len(b.layout.head.Members)),
+		manifests: map[digest.Digest][]byte{},
+		badFrames: map[int]frameDamage{},
+	}
+	if err := v.run(ctx, r); err != nil {
+		return nil, err
+	}
+	return v.report(ctx)
+}
+
+// wholeFile is what a file is reported under whose sha256 is wrong though nothing in it is.
+const wholeFile = "the file"
+
+// verifier is one run of Verify. Frames go through three stages: one goroutine reads them in order, some decode them
+// and prove what lies wholly inside of one, and one takes them in order again and proves what spans several.
+type verifier struct {
+	bundle  *Bundle
+	options VerifyOptions
+	size    int64
+	file    hash.Hash // of the whole file
+	unread  bool      // some of the file could not be read
+
+	mu        sync.Mutex
+	blobs     []blobState
+	manifests map[digest.Digest][]byte
+	badFrames map[int]frameDamage
+	damage    []Damage // of what is no blob
+}
+
+// blobState is what is known of a member so far.
+type blobState struct {
+	proven bool
+	reason string // why it is damaged
+	frames []int  // the damaged frames that it touches
+}
+
+type frameDamage struct {
+	err  error
+	used bool // a member is reported for it
+}
+
+// piece is a part of the file up to the end of one frame.
+type piece struct {
+	frame *compress.Frame // nil for what follows the last frame
+	start int64           // in the file
+	raw   []byte
+	err   error // of reading it
+	plain []byte
+	done  chan struct{} // closed when plain is there and what lies inside of it was proven
+}
+
+func (v *verifier) run(ctx context.Context, r io.ReaderAt) error {
+	jobs := cmp.Or(v.options.Jobs, runtime.GOMAXPROCS(0))
+	group, ctx := errgroup.WithContext(ctx)
+	work := make(chan *piece, jobs)
+	ordered := make(chan *piece, jobs) // bounds, with work, what is held at once
+	group.Go(func() error {
+		defer close(work)
+		defer close(ordered)
+		return v.read(ctx, r, work, ordered)
+	})
+	dec := compress.NewDecoder(v.bundle.table.Format, v.options.Reader)
+	for range jobs {
+		group.Go(func() error {
+			for p := range work {
+				v.decode(ctx, dec, p)
+				close(p.done)
+			}
+			return nil
+		})
+	}
+	group.Go(func() error { return v.join(ctx, ordered) })
+	return group.Wait()
+}
+
+// read reads the file in order, piece after piece, and hashes it.
+func (v *verifier) read(ctx context.Context, r io.ReaderAt, work, ordered chan<- *piece) error {
+	at := int64(0)
+	frames := v.bundle.table.Frames
+	for i := range len(frames) + 1 {
+		p := &piece{start: at, done: make(chan struct{})}
+		end := v.size
+		if i < len(frames) {
+			p.frame = &frames[i]
+			end = p.frame.Offset + p.frame.Size
+		}
+		p.raw = make([]byte, end-at)
+		if _, err := r.ReadAt(p.raw, at); err != nil && !errors.Is(err, io.EOF) {
+			p.err = fmt.Errorf("it cannot be read: %w", err)
+			v.unread = true
+		}
+		v.file.Write(p.raw)
+		if v.options.Progress != nil {
+			v.options.Progress(end - at)
+		}
+		at = end
+		for _, to := range []chan<- *piece{work, ordered} {
+			select {
+			case to <- p:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// decode turns the piece into plain bytes and proves the members that lie inside of it.
+func (v *verifier) decode(ctx context.Context, dec *compress.Decoder, p *piece) {
+	if p.frame == nil {
+		v.checkRest(p)
+		return
+	}
+	f := *p.frame
+	err := p.err
+	if err == nil {
+		lead, raw := p.raw[:f.Offset-p.start], p.raw[f.Offset-p.start:]
+		v.checkLead(f, lead)
+		if p.plain, err = dec.Decode(ctx, nil, f, raw); err != nil {
+			p.plain = dec.Salvage(nil, f, raw)
+		}
+	}
+	p.raw = nil
+	if err != nil {
+		v.mu.Lock()
+		v.badFrames[f.Number] = frameDamage{err: err}
+		v.mu.Unlock()
+	}
+	if len(p.plain) == 0 {
+		v.lost(f, err)
+		return
+	}
+	v.eachPart(f.PlainOffset, p.plain, func(s segment, part part) {
+		if part.whole(s) {
+			v.prove(s, part.bytes)
+		}
+	})
+}
+
+// checkLead proves the stamp before a frame, and that it belongs to this bundle.
+func (v *verifier) checkLead(f compress.Frame, lead []byte) {
+	id, bad := v.bundle.table.CheckLead(f, lead)
+	reason := ""
+	switch {
+	case bad != nil:
+		reason = bad.Error()
+	case id != v.bundle.layout.id && id != [32]byte{} && !v.bundle.layout.rebuilt:
+		reason = fmt.Sprintf("it belongs to the bundle with the content id %x", id)
+	default:
+		return
+	}
+	v.hurt(Damage{
+		Member: fmt.Sprintf("stamp of frame %d", f.Number), Offset: f.Offset - int64(len(lead)), Length: int64(len(lead)),
+		Reason: reason,
+	})
+}
+
+// checkRest proves what follows the last frame: opening the table has read its content, so only an error counts.
+func (v *verifier) checkRest(p *piece) {
+	if p.err != nil {
+		v.hurt(Damage{Member: tableName, Offset: p.start, Length: int64(len(p.raw)), Reason: p.err.Error()})
+	}
+	p.raw = nil
+}
+
+func (v *verifier) hurt(d Damage) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.damage = append(v.damage, d)
+}
+
+// part is the content of a segment, or some of it, as found in one frame.
+type part struct {
+	offset int64 // in the content
+	bytes  []byte
+}
+
+func (p part) whole(s segment) bool { return p.offset == 0 && int64(len(p.bytes)) == s.size }
+
+// eachPart compares headers and padding of all segments that the plain bytes at offset touch with what they have to be, and
+// calls fn with what is there of their contents.
+func (v *verifier) eachPart(offset int64, plain []byte, fn func(segment, part)) {
+	segments := v.bundle.layout.segments
+	end := offset + int64(len(plain))
+	i, _ := slices.BinarySearchFunc(segments, offset, func(s segment, at int64) int {
+		if s.end() <= at {
+			return -1
+		}
+		return 1
+	})
+	cut := func(from, to int64) []byte {
+		from, to = max(from, offset), min(to, end)
+		if from >= to {
+			return nil
+		}
+		return plain[from-offset : to-offset]
+	}
+	for ; i < len(segments) && segments[i].offset < end; i++ {
+		s := segments[i]
+		want := tarHeader(s.name, s.size, v.bundle.layout.head.mtime())
+		from := max(0, offset-s.offset)
+		if h := cut(s.offset, s.body()); !bytes.Equal(h, want[min(from, blockSize):min(from+int64(len(h)), blockSize)]) {
+			v.hurtSegment(s, "its tar header is not what "+headName+" says")
+		}
+		if pad := cut(s.body()+s.size, s.end()); !bytes.Equal(pad, zeroBlock[:len(pad)]) {
+			v.hurtSegment(s, "its padding is not zero")
+		}
+		content := cut(s.body(), s.body()+s.size)
+		if len(content) > 0 || s.size == 0 && s.body() >= offset && s.body() <= end {
+			fn(s, part{offset: max(0, offset-s.body()), bytes: content})
+		}
+	}
+	if v.bundle.layout.rebuilt {
+		return
+	}
+	last := segments[len(segments)-1].end()
+	if rest := cut(last, end); !bytes.Equal(rest, make([]byte, len(rest))) {
+		v.hurt(Damage{Member: "tar", Reason: "what follows its last member is not zero"})
+	}
+}
+
+// lost marks all members that lie in a frame of which nothing is left.
+func (v *verifier) lost(f compress.Frame, err error) {
+	for _, s := range v.bundle.layout.segments {
+		if s.offset < f.PlainOffset+f.PlainSize && s.end() > f.PlainOffset {
+			v.hurtSegment(s, err.Error())
+		}
+	}
+}
+
+func (v *verifier) hurtSegment(s segment, reason string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s.member < 0 {
+		offset, length := fileRange(v.bundle.table, s.offset, span(s.size))
+		v.damage = append(v.damage, Damage{Member: s.name, Offset: offset, Length: length, Reason: reason})
+		return
+	}
+	b := &v.blobs[s.member]
+	b.reason = cmp.Or(b.reason, reason)
+}
+
+// prove checks the whole content of a segment.
+func (v *verifier) prove(s segment, content []byte) {
+	if s.member < 0 {
+		if !bytes.Equal(content, s.raw) {
+			v.hurtSegment(s, "its content is not that of the head")
+		}
+		return
+	}
+	m := v.bundle.layout.head.Members[s.member]
+	var keep []byte
+	if oci.IsManifest(m.MediaType) && m.Size <= oci.MaxManifestSize {
+		keep = bytes.Clone(content)
+	}
+	v.proven(s, digest.FromBytes(content), keep)
+}
+
+// proven records the digest that the content of a blob turned out to have.
+func (v *verifier) proven(s segment, got digest.Digest, manifest []byte) {
+	m := v.bundle.layout.head.Members[s.member]
+	if got != m.Digest {
+		v.hurtSegment(s, fmt.Sprintf("its content has digest %s", got))
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.blobs[s.member].proven = true
+	if manifest != nil {
+		v.manifests[m.Digest] = manifest
+	}
+}
+
+// join takes the frames in order and proves the members that span several. Each of those has a goroutine of its own, so
+// that one large layer and the next are hashed side by side.
+func (v *verifier) join(ctx context.Context, ordered <-chan *piece) error {
+	var group errgroup.Group
+	var open *spanning
+	for p := range ordered {
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+			open.end()
+			return errors.Join(ctx.Err(), group.Wait())
+		}
+		if p.frame == nil {
+			continue
+		}
+		v.eachSpanning(p, func(s segment, part part) {
+			if part.offset == 0 {
+				open.end() // when its last part was lost
+				open = v.startSpanning(s, &group)
+			}
+			if open.takes(s, part) && part.offset+int64(len(part.bytes)) == s.size {
+				open.end()
+				open = nil
+			}
+		})
+	}
+	open.end()
+	return group.Wait()
+}
+
+func (v *verifier) eachSpanning(p *piece, fn func(segment, part)) {
+	v.eachPart(p.frame.PlainOffset, p.plain, func(s segment, part part) {
+		if !part.whole(s) {
+			fn(s, part)
+		}
+	})
+}
+
+// spanning is a member whose content comes in several frames.
+type spanning struct {
+	segment segment
+	next    int64 // offset of the part that has to come
+	parts   chan []byte
+}
+
+func (v *verifier) startSpanning(s segment, group *errgroup.Group) *spanning {
+	sp := &spanning{segment: s, parts: make(chan []byte, 2)}
+	group.Go(func() error {
+		var content []byte
+		keep := s.member < 0 || s.size <= oci.MaxManifestSize && oci.IsManifest(v.bundle.layout.head.Members[s.member].MediaType)
+		sum, n := sha256.New(), int64(0)
+		for part := range sp.parts {
+			sum.Write(part)
+			n += int64(len(part))
+			if keep {
+				content = append(content, part...)
+			}
+		}
+		switch {
+		case n < s.size: // a frame was lost, which is recorded already
+		case s.member < 0:
+			v.prove(s, content)
+		default:
+			v.proven(s, digest.NewDigest(digest.SHA256, sum), content)
+		}
+		return nil
+	})
+	return sp
+}
+
+// takes gives the member its next part and reports whether it was the next one.
+func (sp *spanning) takes(s segment, p part) bool {
+	if sp == nil || sp.segment.offset != s.offset || sp.next != p.offset {
+		return false
+	}
+	sp.next += int64(len(p.bytes))
+	sp.parts <- p.bytes
+	return true
+}
+
+// end says that no part will come any more.
+func (sp *spanning) end() {
+	if sp != nil {
+		close(sp.parts)
+	}
+}
+
+// report gathers what was found.
+func (v *verifier) report(ctx context.Context) (*Report, error) {
+	h := v.bundle.layout.head
+	r := &Report{Head: h, ContentID: v.bundle.ContentID(), FileSize: v.size, Damage: slices.Concat(v.bundle.damage, v.damage)}
+	if !v.unread {
+		r.FileSum = hex.EncodeToString(v.file.Sum(nil))
+	}
+	for i, m := range h.Members {
+		if b := v.blobs[i]; b.proven && b.reason == "" {
+			r.Members++
+			r.Bytes += m.Size
+			continue
+		}
+		r.Damage = append(r.Damage, v.blobDamage(i))
+	}
+	for n, bad := range v.badFrames {
+		if !bad.used {
+			f := v.bundle.table.Frames[n]
+			r.Damage = append(r.Damage, Damage{Member: fmt.Sprintf("frame %d", n), Offset: f.Offset, Length: f.Size, Reason: bad.err.Error()})
+		}
+	}
+	if err := v.checkGraphs(ctx, r); err != nil {
+		return nil, err
+	}
+	if want := v.options.Sum; want != nil && len(r.Damage) == 0 && r.FileSum != hex.EncodeToString(want[:]) {
+		r.Damage = append(r.Damage, Damage{Member: wholeFile, Reason: fmt.Sprintf("its sha256 is %s, want %x", r.FileSum, want[:])})
+	}
+	slices.SortStableFunc(r.Damage, func(a, b Damage) int { return cmp.Compare(a.Offset, b.Offset) })
+	return r, nil
+}
+
+// blobDamage describes what happened to member i, by the damaged frames that it touches.
+func (v *verifier) blobDamage(i int) Damage {
+	h, m := v.bundle.layout.head, v.bundle.layout.head.Members[i]
+	d := Damage{Member: m.Name(), Digest: m.Digest, Images: h.ImagesWith(m.Digest), Reason: v.blobs[i].reason}
+	d.Offset, d.Length = fileRange(v.bundle.table, m.Offset, span(m.Size))
+	first := true
+	for n, f := range v.bundle.table.Frames {
+		bad, ok := v.badFrames[n]
+		if !ok || f.PlainOffset >= m.Offset+span(m.Size) || f.PlainOffset+f.PlainSize <= m.Offset {
+			continue
+		}
+		bad.used = true
+		v.badFrames[n] = bad
+		if first {
+			d.Offset, d.Reason, first = f.Offset, bad.err.Error(), false
+		}
+		d.Length = f.Offset + f.Size - d.Offset
+	}
+	d.Reason = cmp.Or(d.Reason, "it is not in the file")
+	return d
+}
+
+// checkGraphs proves that the manifests say what ferry.json says, for all images that no damage has hit.
+func (v *verifier) checkGraphs(ctx context.Context, r *Report) error {
+	h := v.bundle.layout.head
+	hit := map[string]bool{}
+	for _, d := range r.Damage {
+		for _, name := range d.Images {
+			hit[name] = true
+		}
+	}
+	at := make(map[digest.Digest]int, len(h.Members))
+	for i, m := range h.Members {
+		at[m.Digest] = i
+	}
+	fetch := func(_ context.Context, d oci.Descriptor) ([]byte, error) {
+		if raw, ok := v.manifests[d.Digest]; ok {
+			return raw, nil
+		}
+		return nil, fmt.Errorf("manifest %s: %w in the bundle", d.Digest, oci.ErrNotFound)
+	}
+	for _, img := range h.Images {
+		if hit[img.Name] {
+			continue
+		}
+		if err := v.checkGraph(ctx, img, at, fetch); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r.Damage = append(r.Damage, Damage{
+				Member: blobPrefix + img.Digest.Encoded(), Digest: img.Digest, Images: []string{img.Name}, Reason: err.Error(),
+			})
+			continue
+		}
+		r.Images++
+	}
+	return nil
+}
+
+func (v *verifier) checkGraph(ctx context.Context, img Image, at map[digest.Digest]int,
+	fetch func(context.Context, oci.Descriptor) ([]byte, error),
+) error {
+	root, err := oci.LoadGraph(ctx, fetch, img.Descriptor())
+	if err != nil {
+		return err
+	}
+	if v.bundle.layout.rebuilt {
+		return checkBlobs(root, v.bundle.layout.head, at)
+	}
+	return compareGraph(root, img, v.bundle.layout.head, at)
+}

@@ -1,0 +1,185 @@
+package bundle
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ferry-oci/ferry/compress"
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// sniffSize is how much of a blob is looked at to tell whether it is compressed already.
+const sniffSize = 512
+
+// Writer writes a bundle: the head at once, then each blob in the order of Blobs, then the tail. Its methods are for
+// one goroutine.
+type Writer struct {
+	out    *compress.Writer
+	layout *layout
+	next   int // segment to be written
+	err    error
+}
+
+// NewWriter plans the bundle of c and writes its head to w, which the caller closes. o is the compressor and its
+// options; the content id in it is set here. Close must be called, or Abort after an error.
+func NewWriter(w io.Writer, c Contents, o compress.WriterOptions) (*Writer, error) {
+	l, err := newLayout(c)
+	if err != nil {
+		return nil, err
+	}
+	o.ContentID = l.id
+	out, err := compress.NewWriter(w, o)
+	if err != nil {
+		return nil, err
+	}
+	bw := &Writer{out: out, layout: l}
+	for bw.next < l.blobs {
+		if err := bw.writeRaw(); err != nil {
+			out.Abort()
+			return nil, err
+		}
+	}
+	if err := out.Cut(); err != nil {
+		out.Abort()
+		return nil, err
+	}
+	return bw, nil
+}
+
+// Blobs returns the blobs in the order in which WriteBlob wants them.
+func (w *Writer) Blobs() []oci.Descriptor {
+	all := make([]oci.Descriptor, len(w.layout.head.Members))
+	for i, m := range w.layout.head.Members {
+		all[i] = m.Descriptor()
+	}
+	return all
+}
+
+// Head returns ferry.json as it was written. It is not to be changed.
+func (w *Writer) Head() *Head { return w.layout.head }
+
+// ContentID returns the content id, see FORMAT.md section 3.
+func (w *Writer) ContentID() string { return w.layout.contentID() }
+
+// WriteBlob writes the next blob, d, from r. With prove it is hashed on its way, for content that was not checked
+// since it came; else its size alone is checked. After an error the bundle cannot be finished.
+func (w *Writer) WriteBlob(d oci.Descriptor, r io.Reader, prove bool) error {
+	if w.err != nil {
+		return w.err
+	}
+	if w.next >= w.layout.tail {
+		return fmt.Errorf("blob %s: the bundle has all its blobs", d.Digest)
+	}
+	s := w.layout.segments[w.next]
+	if s.name != blobPrefix+d.Digest.Encoded() {
+		return fmt.Errorf("blob %s: the bundle wants %s next", d.Digest, s.name)
+	}
+	want := w.layout.head.Members[s.member].Descriptor()
+	w.err = w.writeBlob(s, want, r, prove)
+	return w.err
+}
+
+func (w *Writer) writeBlob(s segment, d oci.Descriptor, r io.Reader, prove bool) error {
+	var sum hash.Hash
+	if prove {
+		sum = sha256.New()
+		r = io.TeeReader(r, sum)
+	}
+	start := make([]byte, min(sniffSize, d.Size))
+	if n, err := io.ReadFull(r, start); err != nil {
+		return shortBlob(d, int64(n), err)
+	}
+	stored := !oci.IsManifest(d.MediaType) && compress.IsCompressed(start)
+	if err := w.out.SetStored(stored); err != nil {
+		return err
+	}
+	if err := w.writeHeader(s); err != nil {
+		return err
+	}
+	body := io.MultiReader(bytes.NewReader(start), io.LimitReader(r, d.Size-int64(len(start))))
+	if n, err := w.out.ReadFrom(body); err != nil || n != d.Size {
+		return shortBlob(d, n, err)
+	}
+	if n, _ := r.Read(make([]byte, 1)); n > 0 {
+		return &oci.DigestError{Want: d, GotSize: d.Size + 1}
+	}
+	if prove {
+		if got := digest.NewDigest(digest.SHA256, sum); got != d.Digest {
+			return &oci.DigestError{Want: d, Got: got, GotSize: d.Size}
+		}
+	}
+	return w.writePadding(s)
+}
+
+// shortBlob turns the end of a reader that gave n bytes into an error.
+func shortBlob(d oci.Descriptor, n int64, err error) error {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &oci.DigestError{Want: d, GotSize: n}
+	}
+	return fmt.Errorf("blob %s: %w", d.Digest, err)
+}
+
+// writeRaw writes the next segment, whose content the layout has.
+func (w *Writer) writeRaw() error {
+	s := w.layout.segments[w.next]
+	if err := w.writeHeader(s); err != nil {
+		return err
+	}
+	if _, err := w.out.Write(s.raw); err != nil {
+		return err
+	}
+	return w.writePadding(s)
+}
+
+func (w *Writer) writeHeader(s segment) error {
+	h := tarHeader(s.name, s.size, w.layout.head.mtime())
+	_, err := w.out.Write(h[:])
+	return err
+}
+
+func (w *Writer) writePadding(s segment) error {
+	w.next++
+	_, err := w.out.Write(zeroBlock[:padding(s.size)])
+	return err
+}
+
+// Close writes the tail and the table of frames. All blobs must have been written.
+func (w *Writer) Close() error {
+	if w.err == nil {
+		w.err = w.finish()
+	}
+	if w.err != nil {
+		w.out.Abort()
+		return w.err
+	}
+	w.err = errors.New("bundle: writer is closed")
+	return w.out.Close()
+}
+
+// Abort gives the writer up; what it has written is no bundle.
+func (w *Writer) Abort() { w.out.Abort() }
+
+func (w *Writer) finish() error {
+	if w.next < w.layout.tail {
+		return fmt.Errorf("bundle: %d blobs were not written", w.layout.tail-w.next)
+	}
+	if err := w.out.Cut(); err != nil {
+		return err
+	}
+	if err := w.out.SetStored(false); err != nil {
+		return err
+	}
+	for w.next < len(w.layout.segments) {
+		if err := w.writeRaw(); err != nil {
+			return err
+		}
+	}
+	_, err := w.out.Write(make([]byte, endSize))
+	return err
+}
