@@ -43,13 +43,13 @@ func text(seed uint64, n int) []byte {
 // mix is a stream of all kinds of parts, some larger than the frame sizes that tests use.
 func mix() []part {
 	return []part{
-		{false, append(tarHead(), text(1, 70_000)...)},
+		{false, append(tarHead(), text(1, 40_000)...)},
 		{true, random(1, 300_001)},
 		{false, text(2, 1)},
 		{true, random(2, 1)},
 		{true, text(3, 131_072)},
-		{false, random(3, 66_000)},
-		{false, text(4, 200_000)},
+		{false, random(3, 36_000)},
+		{false, text(4, 90_000)},
 	}
 }
 
@@ -199,9 +199,12 @@ func TestRoundTrip(t *testing.T) {
 	for engine, o := range engines(t) {
 		for level := Default; level.valid(); level++ {
 			for name, parts := range streams {
+				if engine == "xz library" && level != Default && level != Fastest {
+					continue // they differ by the dictionary alone, and no frame here is so large
+				}
 				t.Run(fmt.Sprintf("%s/%v/%s", engine, level, name), func(t *testing.T) {
 					o.Level = level
-					o.FrameSize = 100_000
+					o.FrameSize = 30_000
 					testRoundTrip(t, o, parts)
 				})
 			}
@@ -211,7 +214,7 @@ func TestRoundTrip(t *testing.T) {
 
 func testRoundTrip(t *testing.T, o WriterOptions, parts []part) {
 	want := plainOf(parts)
-	o.Jobs, o.MaxMemory = 1, 1<<40
+	o.Jobs, o.MaxMemory = 1, 1<<30
 	file := write(t, o, parts)
 	o.Jobs = 8
 	if !bytes.Equal(file, write(t, o, parts)) {
@@ -246,7 +249,7 @@ func tarHead() []byte { return append(make([]byte, ustarOffset), ustarMagic...) 
 func TestEachEngineReadsTheOther(t *testing.T) {
 	path := program(t, "xz")
 	for _, writer := range []string{"", path} {
-		file := write(t, WriterOptions{Format: XZ, XZProgram: writer, FrameSize: 100_000}, mix())
+		file := write(t, WriterOptions{Format: XZ, XZProgram: writer, FrameSize: 30_000}, mix())
 		for _, reader := range []string{"", path} {
 			got, err := scanAll(file, XZ, ReaderOptions{XZProgram: reader})
 			if err != nil || !bytes.Equal(got, plainOf(mix())) {
@@ -264,7 +267,7 @@ func TestRealProgramsRead(t *testing.T) {
 		for name, parts := range map[string][]part{"empty": nil, "mix": mix()} {
 			t.Run(engine+"/"+name, func(t *testing.T) {
 				tool := program(t, o.Format.String())
-				o.FrameSize = 100_000
+				o.FrameSize = 30_000
 				file := write(t, o, parts)
 				if got := run(t, file, tool, "-dc"); !bytes.Equal(got, plainOf(parts)) {
 					t.Errorf("%d bytes, want %d", len(got), len(plainOf(parts)))
@@ -292,7 +295,7 @@ func TestRangesEqualThePlainBytes(t *testing.T) {
 			continue
 		}
 		t.Run(engine, func(t *testing.T) {
-			o.FrameSize = 150_000
+			o.FrameSize = 140_000
 			file := write(t, o, mix())
 			r := NewReader(bytes.NewReader(file), readTable(t, file), ReaderOptions{})
 			rnd := rand.New(rand.NewPCG(1, 2))

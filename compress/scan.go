@@ -2,10 +2,12 @@ package compress
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Damage is a range of a file that ScanTable could not make sense of.
@@ -28,6 +30,7 @@ func ScanTable(r io.ReaderAt, size int64, f Format) (*Table, []Damage, error) {
 		return t, nil, err
 	case Zstd:
 		s.zstd()
+		s.checkIDs()
 	case XZ:
 		s.xz()
 	}
@@ -48,9 +51,14 @@ type scan struct {
 	damage []Damage
 	number int
 	plain  int64
-	lead   int64 // bytes before the next frame
-	id     [32]byte
-	hasID  bool
+	lead   int64         // bytes before the next frame
+	stamps []placedStamp // that were followed
+}
+
+// placedStamp is a stamp and its place in the file.
+type placedStamp struct {
+	stamp
+	off int64
 }
 
 // hurt notes that the file is damaged from start to the cursor.
@@ -159,7 +167,7 @@ func (s *scan) takeStamp(start int64) error {
 	return nil
 }
 
-// readStamp reads the stamp at off, which must be of the same file as those before it.
+// readStamp reads the stamp at off.
 func (s *scan) readStamp(off int64) (st stamp, err error) {
 	var p [stampSize]byte
 	if s.cursor.size-off < stampSize {
@@ -168,17 +176,39 @@ func (s *scan) readStamp(off int64) (st stamp, err error) {
 	if err := readFullAt(s.cursor.r, p[:], off); err != nil {
 		return st, err
 	}
-	if st, err = parseStamp(p[:]); err == nil && s.hasID && st.id != s.id {
-		err = errors.New("a stamp with another content id")
-	}
-	return st, err
+	return parseStamp(p[:])
 }
 
 // follow puts the cursor behind the stamp st at off.
 func (s *scan) follow(off int64, st stamp) {
 	s.cursor.off = off + stampSize
 	s.lead = stampSize
-	s.id, s.hasID = st.id, true
+	s.stamps = append(s.stamps, placedStamp{st, off})
+}
+
+// commonID returns the content id that most stamps have so far.
+func (s *scan) commonID() (id [32]byte, ok bool) {
+	votes := map[[32]byte]int{}
+	for _, st := range s.stamps {
+		if votes[st.id]++; votes[st.id] > votes[id] {
+			id = st.id
+		}
+	}
+	return id, len(s.stamps) > 0
+}
+
+// checkIDs notes the stamps whose content id is not that of most.
+func (s *scan) checkIDs() {
+	id, _ := s.commonID()
+	for _, st := range s.stamps {
+		if st.id != id {
+			s.damage = append(s.damage, Damage{
+				Offset: st.off, Size: stampSize, PlainOffset: int64(st.plainOffset),
+				Reason: fmt.Sprintf("stamp: content id %x, want %x", st.id, id),
+			})
+		}
+	}
+	slices.SortStableFunc(s.damage, func(a, b Damage) int { return cmp.Compare(a.Offset, b.Offset) })
 }
 
 // resync goes on after damage that begins at start: right behind a damaged stamp, else at the next stamp that
@@ -190,13 +220,14 @@ func (s *scan) resync(start int64, why error) bool {
 		s.lead = stampSize
 		return true
 	}
+	id, hasID := s.commonID()
 	for off := start + 1; ; off++ {
 		off = s.search(off)
 		if off < 0 {
 			break
 		}
 		st, err := s.readStamp(off)
-		if err == nil && s.reachable(st) && s.magicAt(off+stampSize) == zstdMagic {
+		if err == nil && (!hasID || st.id == id) && s.reachable(st) && s.magicAt(off+stampSize) == zstdMagic {
 			s.jump(start, off, st, why)
 			return true
 		}

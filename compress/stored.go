@@ -25,8 +25,9 @@ type storedRun struct {
 func (r *Reader) newRun(f Frame, next int64) *storedRun {
 	l := r.layout
 	chunks := windowSize / l.chunkSize()
+	most := l.headSize() + chunks*(l.chunkSize()+chunkHeaderSize) + l.tailSize(f.PlainSize)
 	s := &storedRun{Reader: r, frame: f, next: next}
-	s.window = pooled(&r.windows, l.headSize()+chunks*(l.chunkSize()+chunkHeaderSize)+l.tailSize(f.PlainSize)+xzAlign)
+	s.window = pooled(&r.windows, int(min(f.Size, int64(most))))
 	if next == 0 {
 		s.sum = l.newSum()
 	}

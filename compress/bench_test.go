@@ -1,0 +1,102 @@
+package compress
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"testing"
+)
+
+// benchSize is large enough to fill all frames of a Writer several times.
+const benchSize = 64 << 20
+
+func BenchmarkWriteStored(b *testing.B) {
+	data := random(1, benchSize)
+	for _, f := range []Format{None, Zstd, XZ} {
+		b.Run(f.String(), func(b *testing.B) { benchmarkWrite(b, WriterOptions{Format: f}, data, true) })
+	}
+}
+
+func BenchmarkWriteDefault(b *testing.B) {
+	b.Run("zstd", func(b *testing.B) { benchmarkWrite(b, WriterOptions{Format: Zstd}, text(1, benchSize), false) })
+	b.Run("xz library", func(b *testing.B) { benchmarkWrite(b, WriterOptions{Format: XZ}, text(1, benchSize/8), false) })
+	b.Run("xz program", func(b *testing.B) {
+		o := WriterOptions{Format: XZ, XZProgram: program(b, "xz")}
+		benchmarkWrite(b, o, text(1, benchSize/8), false)
+	})
+}
+
+func benchmarkWrite(b *testing.B, o WriterOptions, data []byte, stored bool) {
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		w, err := NewWriter(io.Discard, o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := w.SetStored(stored); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := w.ReadFrom(bytes.NewReader(data)); err != nil {
+			b.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkReadStored(b *testing.B) {
+	for _, f := range []Format{None, Zstd, XZ} {
+		b.Run(f.String(), func(b *testing.B) {
+			data := append(tarHead(), random(1, benchSize)...)
+			benchmarkRead(b, write(b, WriterOptions{Format: f}, []part{{true, data}}))
+		})
+	}
+}
+
+func BenchmarkReadDefault(b *testing.B) {
+	for _, f := range []Format{Zstd, XZ} {
+		b.Run(f.String(), func(b *testing.B) {
+			benchmarkRead(b, write(b, WriterOptions{Format: f}, []part{{false, text(1, benchSize/8)}}))
+		})
+	}
+}
+
+func benchmarkRead(b *testing.B, file []byte) {
+	table := readTable(b, file)
+	buf := make([]byte, 128<<10)
+	b.SetBytes(table.PlainSize)
+	for b.Loop() {
+		r := NewReader(bytes.NewReader(file), table, ReaderOptions{})
+		rc, err := r.Open(context.Background(), 0, table.PlainSize)
+		if err != nil {
+			b.Fatal(err)
+		}
+		// The struct hides other methods of rc and io.Discard, so that Read is what is measured.
+		if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{rc}, buf); err != nil {
+			b.Fatal(err)
+		}
+		if err := rc.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkScanStored(b *testing.B) {
+	file := write(b, WriterOptions{Format: Zstd}, []part{{true, random(1, benchSize)}})
+	b.SetBytes(int64(len(file)))
+	for b.Loop() {
+		s := NewScanner(bytes.NewReader(file), Zstd, ReaderOptions{})
+		for {
+			_, raw, err := s.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			s.Release(raw)
+		}
+		s.Close()
+	}
+}
