@@ -65,8 +65,10 @@ func TestFilterPlatforms(t *testing.T) {
 		{"variants", []string{"v6", "v7", "amd64"}, "linux/arm", []string{"v6", "v7"}},
 		{"one variant", []string{"v6", "v7"}, "linux/arm/v6", []string{"v6"}},
 		{
-			"attestations follow their image", []string{"amd64", "arm64", "about amd64", "about arm64"},
-			"linux/arm64", []string{"arm64", "about arm64"},
+			"attestations follow their image",
+			[]string{"amd64", "arm64", "about amd64", "about arm64"},
+			"linux/arm64",
+			[]string{"arm64", "about arm64"},
 		},
 		{"attestation before its image", []string{"about arm64", "about amd64", "amd64", "arm64"}, "linux/amd64", []string{"about amd64", "amd64"}},
 		{"attestation about nothing here", []string{"amd64", "about nothing here"}, "linux/amd64", []string{"amd64"}},

@@ -83,7 +83,9 @@ func (i *PlannedImage) Lacks() bool { return slices.Contains(i.Has, false) }
 //
 // The error is that of ctx or of the cache, and then there is no plan; or a *[MissingPlatformsError] beside a plan
 // that is complete but for it.
-func MakePlan(ctx context.Context, refs []Reference, res Resolver, src Source, cache Cache, o PlanOptions) (*Plan, error) {
+func MakePlan(
+	ctx context.Context, refs []Reference, res Resolver, src Source, cache Cache, o PlanOptions,
+) (*Plan, error) {
 	if o.Parallel <= 0 {
 		o.Parallel = defaultParallel
 	}

@@ -44,7 +44,8 @@ func (i *PlannedImage) Size() int64 {
 	return bytes
 }
 
-// Roots returns what the plan moves, for [Blobs]: the Root of each image without an Err, followed by its Original when it has one.
+// Roots returns what the plan moves, for [Blobs]: the Root of each image without an Err, followed by its Original when
+// it has one.
 func (p *Plan) Roots() []*Node {
 	var roots []*Node
 	for _, image := range p.Images {
@@ -74,7 +75,8 @@ func (p *Plan) Failed() []PlannedImage {
 	return failed
 }
 
-// PlatformSizes returns what each platform takes of the plan, sorted by name, what tells no platform last. What two platforms share counts for both.
+// PlatformSizes returns what each platform takes of the plan, sorted by name, what tells no platform last. What two
+// platforms share counts for both.
 func (p *Plan) PlatformSizes() []PlatformSize {
 	var roots []*Node
 	images := map[string]int{}
@@ -91,52 +93,58 @@ func (p *Plan) PlatformSizes() []PlatformSize {
 	for i := range sizes {
 		sizes[i].Images = images[FormatPlatform(sizes[i].Platform)]
 	}
-	slices.SortStableFunc(sizes, func(a, b PlatformSize) int {
-		if isKnown(&a.Platform) != isKnown(&b.Platform) {
-			if isKnown(&a.Platform) {
-				return -1
-			}
-			return 1
+	last := func(p Platform) string { // the unknown after all names
+		if !isKnown(&p) {
+			return "~"
 		}
-		return strings.Compare(FormatPlatform(a.Platform), FormatPlatform(b.Platform))
-	})
+		return FormatPlatform(p)
+	}
+	slices.SortFunc(sizes, func(a, b PlatformSize) int { return strings.Compare(last(a.Platform), last(b.Platform)) })
 	return sizes
 }
 
 // platformSizes returns what each platform takes of roots, in order of first use.
 func platformSizes(roots []*Node) []PlatformSize {
-	var sizes []PlatformSize
-	place := map[string]int{}                      // of a platform in sizes
-	counted := map[string]map[digest.Digest]bool{} // digests by platform
-	count := func(p Platform, image Image, isAbout bool) {
-		name := FormatPlatform(p)
-		if counted[name] == nil {
-			counted[name] = map[digest.Digest]bool{}
-			place[name] = len(sizes)
-			sizes = append(sizes, PlatformSize{Platform: p})
-		}
-		s := &sizes[place[name]]
-		if !isAbout && !counted[name][image.Digest] {
-			s.Images++
-		}
-		s.Bytes += addSizes(counted[name], image.Node)
-	}
+	sizes := platformSizer{places: map[string]int{}}
 	for _, root := range roots {
 		images := root.Images()
 		platforms := map[digest.Digest]Platform{}
 		for _, image := range images {
 			if image.Describes == "" {
 				platforms[image.Digest] = shortPlatform(image.Platform)
-				count(platforms[image.Digest], image, false)
+				sizes.add(platforms[image.Digest], image)
 			}
 		}
 		for _, image := range images {
 			if image.Describes != "" {
-				count(platforms[image.Describes], image, true)
+				sizes.add(platforms[image.Describes], image)
 			}
 		}
 	}
-	return sizes
+	return sizes.list
+}
+
+// platformSizer adds up images by platform.
+type platformSizer struct {
+	list    []PlatformSize
+	counted []map[digest.Digest]bool // what is in each size of list
+	places  map[string]int           // of a platform in list
+}
+
+// add counts image for p. An attestation counts with its bytes only.
+func (s *platformSizer) add(p Platform, image Image) {
+	name := FormatPlatform(p)
+	i, ok := s.places[name]
+	if !ok {
+		i = len(s.list)
+		s.places[name] = i
+		s.list = append(s.list, PlatformSize{Platform: p})
+		s.counted = append(s.counted, map[digest.Digest]bool{})
+	}
+	if image.Describes == "" && !s.counted[i][image.Digest] {
+		s.list[i].Images++
+	}
+	s.list[i].Bytes += addSizes(s.counted[i], image.Node)
 }
 
 // addSizes returns the size of the image n and its blobs, without those that were counted before.

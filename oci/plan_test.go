@@ -70,7 +70,9 @@ func names(images []PlannedImage) []string {
 func TestMakePlanOfEverything(t *testing.T) {
 	m, two := corpus(t)
 	p := mustPlan(t, m, "two:1 quay.io/x/armindex:1 chart:1 amdonly:1 two:1 docker.io/library/two:1", nil, PlanOptions{})
-	want := []string{"docker.io/library/amdonly:1", "docker.io/library/chart:1", "docker.io/library/two:1", "quay.io/x/armindex:1"}
+	want := []string{
+		"docker.io/library/amdonly:1", "docker.io/library/chart:1", "docker.io/library/two:1", "quay.io/x/armindex:1",
+	}
 	if got := names(p.Images); !slices.Equal(got, want) {
 		t.Fatalf("images %q, want %q", got, want)
 	}
@@ -160,7 +162,10 @@ func TestMakePlanFilters(t *testing.T) {
 	cache := &memoryCache{}
 	p := mustPlan(t, m, "two:1 chart:1", cache, PlanOptions{Platforms: platformList(t, "linux/arm64")})
 	image := p.Images[1]
-	if image.Err != nil || image.Original == nil || image.Original.Digest != two.Digest || image.Root.Digest == two.Digest {
+	if image.Err != nil || image.Original == nil {
+		t.Fatalf("image %+v", image)
+	}
+	if image.Original.Digest != two.Digest || image.Root.Digest == two.Digest {
 		t.Fatalf("image %+v", image)
 	}
 	if got := image.Root.Images(); len(got) != 2 || got[0].Platform.Architecture != "arm64" || got[1].Describes != got[0].Digest {
@@ -223,7 +228,8 @@ func TestMakePlanMissingPlatforms(t *testing.T) {
 			t.Fatalf("plan %v, error %v", p, err)
 		}
 		want := []PlatformRow{
-			{mustReference(t, "amdonly:1"), []bool{false, true}}, {mustReference(t, "quay.io/x/armindex:1"), []bool{true, false}},
+			{mustReference(t, "amdonly:1"), []bool{false, true}},
+			{mustReference(t, "quay.io/x/armindex:1"), []bool{true, false}},
 		}
 		if !reflect.DeepEqual(table.Images, want) || !reflect.DeepEqual(table.Platforms, wanted) {
 			t.Errorf("table %+v, want %+v", table.Images, want)
@@ -278,7 +284,9 @@ func TestMakePlanReadsConfigsThatIndexesLeaveOut(t *testing.T) {
 
 func TestMakePlanTakesConfigsThatTellNoPlatform(t *testing.T) {
 	m := newMemory(t)
-	for name, config := range map[string]string{"signature": `{"os":"","architecture":""}`, "text": "no JSON", "number": `{"os":1}`} {
+	for name, config := range map[string]string{
+		"signature": `{"os":"","architecture":""}`, "text": "no JSON", "number": `{"os":1}`,
+	} {
 		m.tag(name+":1", m.manifest(m.blob(MediaTypeDockerConfig, config), name))
 		p := mustPlan(t, m, name+":1", nil, PlanOptions{Platforms: platformList(t, "linux/arm64")})
 		if i := p.Images[0]; i.Err != nil || i.Has != nil || i.Root == nil {
@@ -299,8 +307,13 @@ func TestMakePlanOfOneName(t *testing.T) {
 		t.Errorf("one image by two names: %+v", p.Images)
 	}
 	p = mustPlan(t, m, withOther+" two:1", nil, o)
-	if len(p.Images) != 2 || !errors.Is(p.Images[0].Err, ErrNameTaken) || !errors.Is(p.Images[1].Err, ErrNameTaken) || len(p.Roots()) != 0 {
+	if len(p.Images) != 2 || len(p.Roots()) != 0 {
 		t.Errorf("two images of one name: %+v", p.Images)
+	}
+	for _, i := range p.Images {
+		if !errors.Is(i.Err, ErrNameTaken) {
+			t.Errorf("%s: %v", i.Ref, i.Err)
+		}
 	}
 	p = mustPlan(t, m, "two:1@"+digest256+" two:1", nil, o)
 	if len(p.Failed()) != 1 || !errors.Is(p.Failed()[0].Err, ErrNotFound) || len(p.Roots()) != 2 {
@@ -322,9 +335,8 @@ func TestMakePlanGoesOnAfterFailures(t *testing.T) {
 	m.tag("other:1@"+digest256, lost)
 
 	var events []PlanEvent
-	p := mustPlan(t, m, "gone:1 lost:1 lying:1 bigconfig:1 two:1 other:1@"+digest256, nil, PlanOptions{Events: func(e PlanEvent) {
-		events = append(events, e)
-	}})
+	o := PlanOptions{Events: func(e PlanEvent) { events = append(events, e) }}
+	p := mustPlan(t, m, "gone:1 lost:1 lying:1 bigconfig:1 two:1 other:1@"+digest256, nil, o)
 	for _, c := range []struct {
 		name, want string
 		is         error
@@ -337,8 +349,11 @@ func TestMakePlanGoesOnAfterFailures(t *testing.T) {
 	} {
 		i := slices.IndexFunc(p.Images, func(i PlannedImage) bool { return i.Ref.Path == "library/"+c.name })
 		err := p.Images[i].Err
-		if err == nil || !strings.Contains(err.Error(), c.want) || c.is != nil && !errors.Is(err, c.is) || p.Images[i].Root != nil {
+		if err == nil || !strings.Contains(err.Error(), c.want) || c.is != nil && !errors.Is(err, c.is) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+		if p.Images[i].Root != nil {
+			t.Errorf("%s: has a root", c.name)
 		}
 	}
 	if len(p.Failed()) != 5 || len(p.Roots()) != 1 {
@@ -499,7 +514,8 @@ func TestMakePlanBoundsRequests(t *testing.T) {
 		}
 		return m.Open(ctx, from, d, offset)
 	})
-	if _, err := MakePlan(t.Context(), mustList(t, strings.Join(list, " ")), m, src, nil, PlanOptions{Parallel: 3}); err != nil {
+	refs := mustList(t, strings.Join(list, " "))
+	if _, err := MakePlan(t.Context(), refs, m, src, nil, PlanOptions{Parallel: 3}); err != nil {
 		t.Fatal(err)
 	}
 	if most.Load() > 3 {

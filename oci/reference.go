@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -260,13 +261,11 @@ func checkComponent(s string) error {
 }
 
 func badCharacter(component, rest string) error {
-	for _, c := range rest {
-		if unicode.IsUpper(c) {
-			return fmt.Errorf("upper case %q in %q, repositories are lower case", c, component)
-		}
-		return fmt.Errorf("character %q is not allowed", c)
+	c, _ := utf8.DecodeRuneInString(rest)
+	if unicode.IsUpper(c) {
+		return fmt.Errorf("upper case %q in %q, repositories are lower case", c, component)
 	}
-	return nil
+	return fmt.Errorf("character %q is not allowed", c)
 }
 
 // isImageID reports whether path looks like the ID of an image, which Docker refuses as a name too.
