@@ -8,8 +8,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// maxConfigSize is the size in bytes of the largest image config that is read.
-const maxConfigSize = 8 << 20
+// maxConfigSize is the size in bytes of the largest image config that is read: what a [Cache] has to hold, and the limit
+// of skopeo and podman too.
+const maxConfigSize = MaxManifestSize
 
 // image plans one image. With an error what it returns tells at most the platforms that the image has.
 func (m *planMaker) image(ctx context.Context, ref Reference) (PlannedImage, error) {

@@ -344,7 +344,7 @@ func TestMakePlanGoesOnAfterFailures(t *testing.T) {
 		{"gone", "not found", ErrNotFound},
 		{"lost", "manifest " + lost.Digest.String() + ": not found", ErrNotFound},
 		{"lying", "content has digest", ErrCorrupt},
-		{"bigconfig", "8388609 bytes, at most 8388608", nil},
+		{"bigconfig", "4194305 bytes, at most 4194304", nil},
 		{"other", "answered with " + lost.Digest.String(), ErrCorrupt},
 	} {
 		i := slices.IndexFunc(p.Images, func(i PlannedImage) bool { return i.Ref.Path == "library/"+c.name })
