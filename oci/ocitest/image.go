@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -42,6 +43,9 @@ func Random(seed uint64, n int) []byte {
 	return p
 }
 
+// zippers holds writers for reuse: a new one costs more than the small layers of tests.
+var zippers = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+
 // Layer returns a gzip layer with the given files, by name. The same files make the same bytes, with one version of Go.
 func Layer(files map[string]string) Blob {
 	var plain bytes.Buffer
@@ -53,7 +57,9 @@ func Layer(files map[string]string) Blob {
 	}
 	must(tw.Close())
 	var zipped bytes.Buffer
-	zw := gzip.NewWriter(&zipped)
+	zw := zippers.Get().(*gzip.Writer)
+	defer zippers.Put(zw)
+	zw.Reset(&zipped)
 	_, err := zw.Write(plain.Bytes())
 	must(err)
 	must(zw.Close())
