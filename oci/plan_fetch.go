@@ -13,8 +13,8 @@ import (
 // Cache keeps what was learned for a plan, so that a registry which counts requests is asked once. It is used by many
 // goroutines at a time.
 type Cache interface {
-	// Manifest returns the content of d: of a manifest or of an image config, up to MaxManifestSize. Errors: ErrNotFound; ErrCorrupt means
-	// the same. What comes is proved by the caller.
+	// Manifest returns the content of d: of a manifest or of an image config, up to MaxManifestSize. What comes is
+	// proved by the caller. Errors: ErrNotFound; ErrCorrupt means the same.
 	Manifest(ctx context.Context, d Descriptor) ([]byte, error)
 	// PutManifest keeps raw, which is the content of d.
 	PutManifest(ctx context.Context, d Descriptor, raw []byte) error
