@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ferry-oci/ferry/bundle"
+	"github.com/ferry-oci/ferry/compress"
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// errNotFetched ends a seal whose next blob will not come.
+var errNotFetched = errors.New("not fetched")
+
+// sealer writes a bundle from the store, blob after blob in the bundle's order, each as soon as it is there. So sealing
+// overlaps with fetching, which follows the same order.
+type sealer struct {
+	store    *oci.Store
+	output   *bundle.Output
+	contents bundle.Contents
+	options  compress.WriterOptions
+	arrivals *arrivals
+}
+
+// sealError is a blob that could not be sealed.
+type sealError struct {
+	blob oci.Descriptor
+	err  error
+}
+
+func (e *sealError) Error() string { return fmt.Sprintf("seal: %v", e.err) }
+func (e *sealError) Unwrap() error { return e.err }
+
+// run writes the whole bundle to the output, which it does not commit, and returns the head and the content id.
+func (s *sealer) run(ctx context.Context) (head *bundle.Head, contentID string, err error) {
+	w, err := bundle.NewWriter(s.output, s.contents, s.options)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, d := range w.Blobs() {
+		if err := s.seal(ctx, w, d); err != nil {
+			w.Abort()
+			return nil, "", &sealError{blob: d, err: err}
+		}
+	}
+	return w.Head(), w.ContentID(), w.Close()
+}
+
+// seal writes one blob. A blob that an earlier run left in the store is hashed on its way; those of this run were
+// hashed when they came.
+func (s *sealer) seal(ctx context.Context, w *bundle.Writer, d oci.Descriptor) error {
+	if err := s.arrivals.wait(ctx, s.store, d); err != nil {
+		return err
+	}
+	f, err := s.store.OpenBlob(d)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return w.WriteBlob(d, f, !s.store.Fresh(d))
+}
+
+// arrivals tells the sealer which blobs the store has got.
+type arrivals struct {
+	mu   sync.Mutex
+	wake *sync.Cond
+	have map[digest.Digest]bool
+	over bool // nothing more will come
+}
+
+func newArrivals() *arrivals {
+	a := &arrivals{have: map[digest.Digest]bool{}}
+	a.wake = sync.NewCond(&a.mu)
+	return a
+}
+
+// add says that the blob is in the store.
+func (a *arrivals) add(d digest.Digest) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.have[d] = true
+	a.wake.Broadcast()
+}
+
+// end says that no blob will come any more.
+func (a *arrivals) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.over = true
+	a.wake.Broadcast()
+}
+
+// wait returns nil as soon as the store has d, and errNotFetched when that will not be.
+func (a *arrivals) wait(ctx context.Context, store *oci.Store, d oci.Descriptor) error {
+	if has, err := store.Has(ctx, oci.Repository{}, d); has || err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.wake.Broadcast()
+	})
+	defer stop()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for !a.have[d.Digest] && !a.over && ctx.Err() == nil {
+		a.wake.Wait()
+	}
+	switch {
+	case a.have[d.Digest]:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return fmt.Errorf("blob %s: %w", d.Digest, errNotFetched)
+}
