@@ -163,10 +163,10 @@ func (h *host) cleanError(req *http.Request, err error) error {
 	if ctx := req.Context(); ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}
-	var wrapped *url.Error // its text has the whole URL, which may be one that we were redirected to
+	var wrapped *url.Error // its text has the whole URL, which may be that of a token server or of a redirection
 	if errors.As(err, &wrapped) {
 		if u, perr := url.Parse(wrapped.URL); perr == nil && u.Host != "" {
-			addr = u.Host
+			addr, what = u.Host, strings.ToUpper(wrapped.Op)+" "+cleanURL(u)
 		}
 		err = wrapped.Err
 	}

@@ -31,10 +31,12 @@ type host struct {
 	auths   map[string]*auth.Client // by repository path
 }
 
+var errNoHost = errors.New("repository without a registry host")
+
 // host returns the state of the registry that references name so.
 func (c *Client) host(name string) (*host, error) {
 	if name == "" {
-		return nil, errors.New("repository without a registry host")
+		return nil, errNoHost
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

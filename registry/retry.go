@@ -18,6 +18,7 @@ import (
 const (
 	firstBackoff = 500 * time.Millisecond
 	lastBackoff  = 30 * time.Second
+	toldBackoff  = 5 * time.Second // the last one where the host asks for shorter pauses
 	// maxWait is the longest that one request waits because a registry says so, all its waits together.
 	maxWait = 10 * time.Minute
 
@@ -225,7 +226,7 @@ func (a *attempt) judge(ctx context.Context, g *gate, resp *http.Response, err e
 // told shuts the gate for the pause that a host asked for. Such pauses are not counted but added up: where many
 // transfers share a host that lets one in at a time, the last one is sent away often.
 func (a *attempt) told(g *gate, wait time.Duration) (time.Duration, bool, bool) {
-	wait = max(wait, a.clock.backoff(a.n+1)) // a host that says `at once` is not believed each time
+	wait = max(wait, min(toldBackoff, a.clock.backoff(a.n+1))) // a host that says `at once` is not believed each time
 	if a.waited+wait > maxWait {
 		return 0, false, false
 	}

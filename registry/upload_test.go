@@ -251,7 +251,7 @@ func TestPushToOtherHostGetsNoCredential(t *testing.T) {
 }
 
 func TestPushStall(t *testing.T) {
-	raw, d := content(32 << 20) // more than fits into the buffers of a connection
+	raw, d := content(16 << 20) // more than fits into the buffers of a connection
 	srv := registrytest.New(t, registrytest.Options{})
 	letGo := make(chan struct{})
 	t.Cleanup(func() { close(letGo) })
@@ -266,7 +266,7 @@ func TestPushStall(t *testing.T) {
 }
 
 func TestPushCanceled(t *testing.T) {
-	raw, d := content(32 << 20)
+	raw, d := content(16 << 20)
 	srv := registrytest.New(t, registrytest.Options{})
 	letGo := make(chan struct{})
 	t.Cleanup(func() { close(letGo) })

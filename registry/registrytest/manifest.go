@@ -40,47 +40,35 @@ func (s *Server) sendManifest(w http.ResponseWriter, r *http.Request, q *Request
 	}
 }
 
+// problem is the reason why a request is refused.
+type problem struct {
+	status        int
+	code, message string
+}
+
+// references is what a manifest needs.
+type references struct {
+	Config    *ocispec.Descriptor  `json:"config"`
+	Layers    []ocispec.Descriptor `json:"layers"`
+	Manifests []ocispec.Descriptor `json:"manifests"`
+	Subject   *ocispec.Descriptor  `json:"subject"` // may be missing
+}
+
 func (s *Server) putManifest(w http.ResponseWriter, r *http.Request, q *Request) {
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxManifest))
 	if err != nil {
 		apiError(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "manifest too large")
 		return
 	}
-	d := digest.FromBytes(raw)
-	var m struct {
-		Config    *ocispec.Descriptor  `json:"config"`
-		Layers    []ocispec.Descriptor `json:"layers"`
-		Manifests []ocispec.Descriptor `json:"manifests"`
-		Subject   *ocispec.Descriptor  `json:"subject"`
-	}
+	var m references
 	if err := json.Unmarshal(raw, &m); err != nil {
 		apiError(w, http.StatusBadRequest, "MANIFEST_INVALID", "manifest invalid")
 		return
 	}
-	if m.Config != nil {
-		m.Layers = append(m.Layers, *m.Config)
-	}
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	repo := s.repo(q.Repo)
-	byDigest := digest.Digest(q.Ref).Validate() == nil
-	if byDigest && digest.Digest(q.Ref) != d {
-		apiError(w, http.StatusBadRequest, "DIGEST_INVALID", "provided digest did not match uploaded content")
+	d := digest.FromBytes(raw)
+	if p := s.storeManifest(q, d, r.Header.Get("Content-Type"), raw, m); p != nil {
+		apiError(w, p.status, p.code, p.message)
 		return
-	}
-	if _, taken := repo.tags[q.Ref]; taken && s.o.ImmutableTags {
-		apiError(w, http.StatusPreconditionFailed, "PRECONDITION", fmt.Sprintf("tag %s is immutable", q.Ref))
-		return
-	}
-	if missing := repo.missing(m.Layers, m.Manifests); missing != "" && !s.o.Sparse {
-		apiError(w, http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: "+missing.String())
-		return
-	}
-	s.blobs[d] = raw
-	repo.manifests[d] = r.Header.Get("Content-Type")
-	if !byDigest {
-		repo.tags[q.Ref] = d
 	}
 	s.setDigest(w, d)
 	if m.Subject != nil {
@@ -90,14 +78,39 @@ func (s *Server) putManifest(w http.ResponseWriter, r *http.Request, q *Request)
 	w.WriteHeader(http.StatusCreated)
 }
 
+func (s *Server) storeManifest(q *Request, d digest.Digest, mediaType string, raw []byte, m references) *problem {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	repo := s.repo(q.Repo)
+	byDigest := digest.Digest(q.Ref).Validate() == nil
+	if byDigest && digest.Digest(q.Ref) != d {
+		return &problem{http.StatusBadRequest, "DIGEST_INVALID", "provided digest did not match uploaded content"}
+	}
+	if _, taken := repo.tags[q.Ref]; taken && s.o.ImmutableTags {
+		return &problem{http.StatusPreconditionFailed, "PRECONDITION", fmt.Sprintf("tag %s is immutable", q.Ref)}
+	}
+	if missing := repo.missing(m); missing != "" && !s.o.Sparse {
+		return &problem{http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: " + missing.String()}
+	}
+	s.blobs[d] = raw
+	repo.manifests[d] = mediaType
+	if !byDigest {
+		repo.tags[q.Ref] = d
+	}
+	return nil
+}
+
 // missing returns the first blob or manifest that the repository lacks; layers that live elsewhere are not missed.
-func (r *repository) missing(blobs, manifests []ocispec.Descriptor) digest.Digest {
-	for _, d := range blobs {
+func (r *repository) missing(m references) digest.Digest {
+	if m.Config != nil && !r.blobs[m.Config.Digest] {
+		return m.Config.Digest
+	}
+	for _, d := range m.Layers {
 		if !r.blobs[d.Digest] && len(d.URLs) == 0 {
 			return d.Digest
 		}
 	}
-	for _, d := range manifests {
+	for _, d := range m.Manifests {
 		if _, ok := r.manifests[d.Digest]; !ok {
 			return d.Digest
 		}
