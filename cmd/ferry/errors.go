@@ -1,0 +1,224 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/ferry-oci/ferry/bundle"
+	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/registry"
+)
+
+// Exit codes, a contract with the scripts that call ferry.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitDamaged     = 3
+	exitPartial     = 4
+	exitInterrupted = 130
+)
+
+// usageError is a mistake in the command line or in a list that it names.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// partialError says that some of what was asked for is missing or could not be moved, and the rest was.
+type partialError struct{ err error }
+
+func (e *partialError) Error() string { return e.err.Error() }
+func (e *partialError) Unwrap() error { return e.err }
+
+// damagedError says that a bundle is damaged, or is not the one that was expected. The text says what was found; damage
+// that the reader of a bundle found is a bundle.ErrCorrupt already.
+type damagedError struct{ text string }
+
+func (e *damagedError) Error() string { return e.text }
+
+func damagedf(format string, args ...any) error { return &damagedError{fmt.Sprintf(format, args...)} }
+
+// interruptedError ends a run that the user has stopped, whatever that made fail.
+type interruptedError struct{ err error }
+
+func (e *interruptedError) Error() string { return "interrupted" }
+func (e *interruptedError) Unwrap() error { return e.err }
+
+// side is an end of a copy as the flags call it.
+type side string
+
+const (
+	sideSource side = "src"
+	sideDest   side = "dest"
+)
+
+// endError says which end of a copy failed, so that the hint can name the flags of that end. Its text is that of the
+// error inside.
+type endError struct {
+	side side
+	err  error
+}
+
+func (e *endError) Error() string { return e.err.Error() }
+func (e *endError) Unwrap() error { return e.err }
+
+// at marks err as one of the end s.
+func (s side) at(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &endError{side: s, err: err}
+}
+
+// exitCode returns the exit code for what a command returned.
+func exitCode(err error) int {
+	var interrupted *interruptedError
+	var usage *usageError
+	var partial *partialError
+	var damaged *damagedError
+	var line *oci.LineError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &interrupted):
+		return exitInterrupted
+	case errors.As(err, &partial):
+		return exitPartial
+	case errors.As(err, &damaged), errors.Is(err, bundle.ErrCorrupt), errors.Is(err, bundle.ErrNotBundle),
+		errors.Is(err, bundle.ErrVersion):
+		return exitDamaged
+	case errors.As(err, &usage), errors.As(err, &line):
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// report prints err with its hints and returns the exit code.
+func (std *stdio) report(err error) int {
+	code := exitCode(err)
+	if err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			std.complain("ferry: " + line)
+		}
+	}
+	for _, hint := range hints(err) {
+		std.complain("ferry: hint: " + hint)
+	}
+	return code
+}
+
+// hints returns what the user can do about err.
+func hints(err error) []string {
+	var interrupted *interruptedError
+	var usage *usageError
+	var line *oci.LineError
+	switch {
+	case err == nil, errors.As(err, &interrupted):
+		return nil
+	case errors.As(err, &line):
+		return []string{"one image a line, such as docker.io/library/nginx:1.27; # begins a comment"}
+	case errors.As(err, &usage):
+		return []string{"ferry --help and ferry COMMAND --help tell what is expected"}
+	case errors.Is(err, bundle.ErrVersion):
+		return []string{fmt.Sprintf("this is ferry %s; the ferry that packed the bundle, or a later one, can read it", ferryVersion())}
+	case errors.Is(err, oci.ErrLocked):
+		return []string{"wait for the other run to end, or choose another folder with --store DIR"}
+	case isNoSpace(err):
+		return []string{"free some space or choose another disk; what is in the store is kept, the same command goes on from there"}
+	}
+	return connectionHints(err)
+}
+
+// connectionHints returns what the user can do when a registry could not be spoken to.
+func connectionHints(err error) []string {
+	f := flagsOf(err)
+	var certificate *registry.CertificateError
+	var unreachable *registry.UnreachableError
+	switch {
+	case errors.As(err, &certificate) && untrusted(certificate):
+		return []string{
+			fmt.Sprintf("the certificate is issued by %q; if you trust that authority, name its file: %s FILE",
+				certificate.Issuer, f.name("ca")),
+			fmt.Sprintf("%s=false checks no certificate, for a network that can be trusted", f.name("tls-verify")),
+		}
+	case errors.As(err, &certificate):
+		return []string{fmt.Sprintf("%s=false checks no certificate, for a network that can be trusted", f.name("tls-verify"))}
+	case errors.Is(err, registry.ErrPlainHTTP):
+		return []string{fmt.Sprintf("%s=false allows plain http", f.name("tls-verify"))}
+	case errors.Is(err, oci.ErrDenied):
+		return deniedHints(err, f)
+	case errors.As(err, &unreachable):
+		return []string{"check the name, the port and the proxy (HTTPS_PROXY, NO_PROXY)"}
+	}
+	return nil
+}
+
+// untrusted tells a certificate of an unknown authority from one that is out of date or another host's.
+func untrusted(e *registry.CertificateError) bool {
+	var authority x509.UnknownAuthorityError
+	return errors.As(e, &authority)
+}
+
+// endFlags names the flags of one end of a copy, or those of both when the end is not known.
+type endFlags struct{ sides []side }
+
+func flagsOf(err error) endFlags {
+	var end *endError
+	if errors.As(err, &end) {
+		return endFlags{[]side{end.side}}
+	}
+	return endFlags{[]side{sideSource, sideDest}}
+}
+
+func (f endFlags) name(flag string) string {
+	var names []string
+	for _, s := range f.sides {
+		names = append(names, fmt.Sprintf("--%s-%s", s, flag))
+	}
+	return strings.Join(names, " or ")
+}
+
+// deniedHints says where credentials were looked for.
+func deniedHints(err error, f endFlags) []string {
+	login := fmt.Sprintf("log in with `docker login HOST` or `skopeo login HOST`, or give %s USER", f.name("creds"))
+	var looked *lookedError
+	if errors.As(err, &looked) {
+		return []string{"credentials were looked for in " + strings.Join(looked.files, ", "), login}
+	}
+	return []string{login}
+}
+
+// lookedError carries the credential files that were looked at. Its text is that of the error inside.
+type lookedError struct {
+	files []string
+	err   error
+}
+
+func (e *lookedError) Error() string { return e.err.Error() }
+func (e *lookedError) Unwrap() error { return e.err }
+
+// isNoSpace reports whether a disk or a quota is full.
+func isNoSpace(err error) bool {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return true
+	}
+	const handleDiskFull, diskFull = syscall.Errno(39), syscall.Errno(112) // the names of Windows for it
+	return runtime.GOOS == "windows" && (errors.Is(err, handleDiskFull) || errors.Is(err, diskFull))
+}
+
+// bareError returns err without the path that os puts before it, for a caller that names the file itself.
+func bareError(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}

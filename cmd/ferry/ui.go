@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"golang.org/x/term"
+)
+
+// stdio is where a command reads and writes. It may be used by several goroutines at once.
+type stdio struct {
+	In  io.Reader
+	Out io.Writer // results only
+	Err io.Writer // everything for the eye; written to through the methods below, which keep out of a bar's way
+
+	Terminal bool // Err is a terminal
+	Quiet    bool // -q
+	Verbose  bool // -v
+
+	Now    func() time.Time
+	Getenv func(string) string
+
+	mu    sync.Mutex
+	above io.Writer // while a bar is drawn: writes above it
+}
+
+// newStdio returns the standard streams of the process.
+func newStdio() *stdio {
+	return &stdio{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Terminal: term.IsTerminal(int(os.Stderr.Fd())),
+		Now:      time.Now,
+		Getenv:   os.Getenv,
+	}
+}
+
+// say prints a line for the eye, unless -q.
+func (std *stdio) say(format string, args ...any) {
+	if !std.Quiet {
+		std.complain(fmt.Sprintf(format, args...))
+	}
+}
+
+// detail prints a line with -v only.
+func (std *stdio) detail(format string, args ...any) {
+	if std.Verbose {
+		std.complain(fmt.Sprintf(format, args...))
+	}
+}
+
+// warn prints a line that must be seen, -q or not.
+func (std *stdio) warn(format string, args ...any) {
+	std.complain("ferry: warning: " + fmt.Sprintf(format, args...))
+}
+
+// complain prints a line to Err in any case.
+func (std *stdio) complain(line string) {
+	std.mu.Lock()
+	defer std.mu.Unlock()
+	w := std.Err
+	if std.above != nil {
+		w = std.above
+	}
+	fmt.Fprintln(w, printable(line)) // nobody is left to be told when stderr is gone
+}
+
+// printable returns s without the control characters by which a bundle or a registry could move the cursor or fake other
+// output; line feeds and tabs stay.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
+// plural returns the count with its noun: "1 image", "3 images".
+func plural[N int | int64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// oneLine returns s as text that fits into one line of output.
+func oneLine(s string) string { return strings.ReplaceAll(printable(s), "\n", " ") }
