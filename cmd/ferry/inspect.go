@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ferry-oci/ferry/bundle"
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// inspectOptions are the options of ferry inspect. At most one of the forms is set; none is the table.
+type inspectOptions struct {
+	Bundle string
+	JSON   bool
+	List   bool
+	CSV    bool
+}
+
+func newInspectCommand(std *stdio) *cobra.Command {
+	var o inspectOptions
+	cmd := &cobra.Command{
+		Use:   "inspect BUNDLE",
+		Short: "Tell what is in a bundle",
+		Long: `Tell what is in a bundle: its images with their platforms and sizes, what they share, and what was asked for and is
+missing. Only the head of the file is read, or the tail when the head is hurt.
+
+SIZE is that of all blobs of an image, UNIQUE that of those which no other image of the bundle needs.
+
+--json prints one object: contentId, fileSize, images (name, digest, platforms, size, uniqueSize), totals (images,
+members, bytes, sum, shared) and head, which is the bundle's ferry.json. All sizes are in bytes.`,
+		Example: `  ferry inspect k8s.tar.zst
+  ferry inspect --list k8s.tar.zst | ferry pack -f - -o again.tar.zst`,
+		Args: exactArgs("BUNDLE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Bundle = args[0]
+			return runInspect(cmd.Context(), o, std)
+		},
+	}
+	cmd.Flags().BoolVar(&o.JSON, "json", false, "print everything, as one JSON object")
+	cmd.Flags().BoolVar(&o.List, "list", false, "print name:tag@digest lines, which `pack -f` reads")
+	cmd.Flags().BoolVar(&o.CSV, "csv", false, "print the table as CSV, sizes in bytes")
+	cmd.MarkFlagsMutuallyExclusive("json", "list", "csv")
+	return cmd
+}
+
+func runInspect(ctx context.Context, o inspectOptions, std *stdio) error {
+	in, err := readInspection(ctx, o.Bundle, std)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.Bundle, err)
+	}
+	repeatMissing(in.Head, std)
+	switch {
+	case o.JSON:
+		return writeJSON(std.Out, in)
+	case o.List:
+		return writeImageLines(std.Out, in.Head.Images)
+	case o.CSV:
+		return in.writeCSV(std.Out)
+	}
+	return in.writeTable(std.Out)
+}
+
+// inspection is what `ferry inspect --json` prints.
+type inspection struct {
+	ContentID string         `json:"contentId"`
+	FileSize  int64          `json:"fileSize"`
+	Images    []imageSummary `json:"images"`
+	Totals    imageTotals    `json:"totals"`
+	Head      *bundle.Head   `json:"head"`
+}
+
+// imageSummary is an image with what can be told of it by the others.
+type imageSummary struct {
+	Name       string   `json:"name"`
+	Digest     string   `json:"digest"`
+	Platforms  []string `json:"platforms"`
+	Size       int64    `json:"size"`
+	UniqueSize int64    `json:"uniqueSize"`
+}
+
+// imageTotals sums up a bundle.
+type imageTotals struct {
+	Images  int   `json:"images"`
+	Members int   `json:"members"`
+	Bytes   int64 `json:"bytes"`  // of all members
+	Sum     int64 `json:"sum"`    // of the sizes of all images
+	Shared  int64 `json:"shared"` // what is saved by holding each blob once
+}
+
+// readInspection reads the head of the bundle at path.
+func readInspection(ctx context.Context, path string, std *stdio) (*inspection, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, bareError(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	head, id, err := bundle.ReadHead(bufio.NewReaderSize(f, headReadSize), bundle.Options{})
+	if err != nil && !errors.Is(err, bundle.ErrVersion) {
+		head, id, err = readTail(ctx, f, info.Size(), err, std)
+	}
+	if err != nil {
+		return nil, err
+	}
+	in := summarize(head)
+	in.ContentID, in.FileSize = id, info.Size()
+	return in, nil
+}
+
+// headReadSize is how many bytes of a bundle are read at once while nothing but its head is wanted.
+const headReadSize = 16 << 10
+
+// readTail reads what the tail of a bundle says, whose head could not be read because of headErr.
+func readTail(ctx context.Context, f *os.File, size int64, headErr error, std *stdio) (*bundle.Head, string, error) {
+	b, err := bundle.Open(ctx, f, size, bundle.Options{Lenient: true})
+	switch {
+	case ctx.Err() != nil:
+		return nil, "", ctx.Err()
+	case err != nil:
+		return nil, "", headErr
+	}
+	std.warn("%s: %v; this is what its tail says", f.Name(), headErr)
+	return b.Head(), b.ContentID(), nil
+}
+
+// summarize derives from the head what its images share.
+func summarize(h *bundle.Head) *inspection {
+	in := &inspection{Head: h, Images: []imageSummary{}}
+	at := make(map[string]int, len(h.Members))
+	for i, m := range h.Members {
+		at[m.Digest.String()] = i
+		in.Totals.Bytes += m.Size
+	}
+	users := make([]int, len(h.Members)) // how many images need a member
+	needs := make([][]int, len(h.Images))
+	for i, img := range h.Images {
+		needs[i] = membersOf(img, at)
+		for _, m := range needs[i] {
+			users[m]++
+		}
+	}
+	for i, img := range h.Images {
+		s := imageSummary{Name: img.Name, Digest: img.Digest.String(), Platforms: platformsOf(img)}
+		for _, m := range needs[i] {
+			s.Size += h.Members[m].Size
+			if users[m] == 1 {
+				s.UniqueSize += h.Members[m].Size
+			}
+		}
+		in.Totals.Sum += s.Size
+		in.Images = append(in.Images, s)
+	}
+	in.Totals.Images, in.Totals.Members = len(h.Images), len(h.Members)
+	in.Totals.Shared = in.Totals.Sum - in.Totals.Bytes
+	return in
+}
+
+// membersOf returns the positions of the members that img needs, each once. at has the positions by digest.
+func membersOf(img bundle.Image, at map[string]int) []int {
+	set := map[int]bool{at[img.Digest.String()]: true}
+	if img.Original != nil {
+		set[at[img.Original.Digest.String()]] = true
+	}
+	for _, m := range img.Manifests {
+		set[at[m.Digest.String()]] = true
+		for _, b := range m.Blobs {
+			set[b] = true
+		}
+	}
+	return slices.Collect(maps.Keys(set))
+}
+
+// platformsOf returns the platforms of the image in the order of its manifests, without those of attestations.
+func platformsOf(img bundle.Image) []string {
+	platforms := []string{}
+	for _, m := range img.Manifests {
+		if m.Platform != "" && m.Describes == "" && !slices.Contains(platforms, m.Platform) {
+			platforms = append(platforms, m.Platform)
+		}
+	}
+	return platforms
+}
+
+func (in *inspection) writeTable(w io.Writer) error {
+	t := newTable("IMAGE", "PLATFORMS", ">SIZE", ">UNIQUE")
+	for _, s := range in.Images {
+		t.add(s.Name, strings.Join(s.Platforms, ","), formatSize(s.Size), formatSize(s.UniqueSize))
+	}
+	var b strings.Builder
+	if err := t.writeTo(&b); err != nil {
+		return err
+	}
+	n := in.Totals
+	fmt.Fprintf(&b, "\n%s in %s, %s", plural(n.Images, "image"), plural(n.Members, "blob"), formatSize(n.Bytes))
+	if n.Shared > 0 {
+		fmt.Fprintf(&b, " (%s if they shared nothing: %s saved)", formatSize(n.Sum), formatSize(n.Shared))
+	}
+	fmt.Fprintf(&b, "\nfile %s, format %d, content id %s\n", formatSize(in.FileSize), in.Head.Version, in.ContentID)
+	for _, k := range slices.Sorted(maps.Keys(in.Head.Labels)) {
+		fmt.Fprintf(&b, "label %s\n", oneLine(k+"="+in.Head.Labels[k]))
+	}
+	for _, m := range in.Head.Missing {
+		fmt.Fprintf(&b, "missing %s\n", oneLine(m.Name+": "+m.Reason))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (in *inspection) writeCSV(w io.Writer) error {
+	c := csv.NewWriter(w)
+	rows := [][]string{{"image", "digest", "platforms", "size", "unique_size"}}
+	for _, s := range in.Images {
+		rows = append(rows, []string{
+			s.Name, s.Digest, strings.Join(s.Platforms, " "), strconv.FormatInt(s.Size, 10), strconv.FormatInt(s.UniqueSize, 10),
+		})
+	}
+	return c.WriteAll(rows)
+}
+
+// imageLine returns the line of a list by which pack fetches exactly this image again, or an error when the bundle
+// gives it a name that is no reference. For an image that was rebuilt with fewer platforms it names the original.
+func imageLine(img bundle.Image) (string, error) {
+	ref, err := oci.ParseReference(img.Name)
+	if err != nil {
+		return "", damagedf("image of the bundle: %v", err)
+	}
+	ref.Digest = img.Digest
+	if img.Original != nil {
+		ref.Digest = img.Original.Digest
+	}
+	return ref.String(), nil
+}
+
+// writeImageLines writes the lines that pack -f reads to fetch the images again.
+func writeImageLines(w io.Writer, images []bundle.Image) error {
+	var b strings.Builder
+	if slices.ContainsFunc(images, func(img bundle.Image) bool { return img.Original != nil }) {
+		b.WriteString("# packed with --platform: give it again, with --repin\n")
+	}
+	for _, img := range images {
+		line, err := imageLine(img)
+		if err != nil {
+			return err
+		}
+		b.WriteString(line + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// repeatMissing warns of the images that were asked for when the bundle was packed and are not in it.
+func repeatMissing(h *bundle.Head, std *stdio) {
+	if len(h.Missing) == 0 {
+		return
+	}
+	std.warn("%s asked for and not in the bundle:", plural(len(h.Missing), "image"))
+	for _, m := range h.Missing {
+		std.complain("  " + oneLine(m.Name+": "+m.Reason))
+	}
+}
+
+// writeJSON writes v, indented, with a line feed.
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

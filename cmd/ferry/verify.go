@@ -1,0 +1,228 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ferry-oci/ferry/bundle"
+)
+
+// verifyOptions are the options of ferry verify.
+type verifyOptions struct {
+	Bundle      string
+	DamagedList string // file for the images that are hit; empty: none
+	Expect      string // content id; empty: any
+	JSON        bool
+	Jobs        int // 0: all processors
+}
+
+func newVerifyCommand(std *stdio) *cobra.Command {
+	var o verifyOptions
+	cmd := &cobra.Command{
+		Use:   "verify BUNDLE",
+		Short: "Read all of a bundle and prove it",
+		Long: `Read all of a bundle, trust nothing, and prove it: its frames, its checksums, each blob against its digest, each image
+down to its last layer, and the file against NAME.sha256 where that lies beside it. The file is read once, in order,
+and from the disk itself: what the system holds of it in memory is dropped first.
+
+Each damaged member is listed with its place in the file and the images that need it; the rest is read on. Then the
+exit code is 3, and --damaged-list writes the images that are hit as a list for ferry pack -f.
+
+--json prints one object: contentId, fileSize, sha256 (of the file), sumFile (whether NAME.sha256 was there), members and
+bytes (that were proven), images (that are whole), platforms, damage (member, digest, images, offset, length, reason)
+and missing (name, reason).`,
+		Example: `  ferry verify k8s.tar.zst
+  ferry verify --damaged-list again.list k8s.tar.zst`,
+		Args: exactArgs("BUNDLE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Bundle = args[0]
+			return runVerify(cmd.Context(), o, std)
+		},
+	}
+	cmd.Flags().StringVar(&o.DamagedList, "damaged-list", "", "write the images that are hit to `FILE`, as a list for pack -f")
+	cmd.Flags().StringVar(&o.Expect, "expect", "", "fail unless the bundle has this content `ID`")
+	cmd.Flags().BoolVar(&o.JSON, "json", false, "print the report as one JSON object")
+	addJobs(cmd.Flags(), &o.Jobs)
+	return cmd
+}
+
+// verification is what `ferry verify --json` prints.
+type verification struct {
+	ContentID string           `json:"contentId"`
+	FileSize  int64            `json:"fileSize"`
+	SHA256    string           `json:"sha256,omitempty"`
+	SumFile   bool             `json:"sumFile"`
+	Members   int              `json:"members"`
+	Bytes     int64            `json:"bytes"`
+	Images    int              `json:"images"`
+	Platforms []string         `json:"platforms"`
+	Damage    []bundle.Damage  `json:"damage"`
+	Missing   []bundle.Missing `json:"missing"`
+}
+
+func runVerify(ctx context.Context, o verifyOptions, std *stdio) error {
+	if err := checkAtLeast("jobs", o.Jobs, 0); err != nil {
+		return err
+	}
+	r, sumFile, err := verifyFile(ctx, o.Bundle, o.Jobs, std)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.Bundle, err)
+	}
+	if o.JSON {
+		err = writeJSON(std.Out, newVerification(r, sumFile))
+	} else {
+		err = writeVerification(std.Out, r, sumFile)
+	}
+	if err != nil {
+		return err
+	}
+	repeatMissing(r.Head, std)
+	if o.DamagedList != "" {
+		if err := writeDamagedList(o.DamagedList, r); err != nil {
+			return err
+		}
+	}
+	return judge(o, r)
+}
+
+// judge turns the report into the error that it means.
+func judge(o verifyOptions, r *bundle.Report) error {
+	var err error
+	if len(r.Damage) > 0 {
+		err = damagedf("%s: damaged in %s; %s hit", o.Bundle, plural(len(r.Damage), "place"), plural(len(hitImages(r)), "image"))
+	}
+	return errors.Join(err, checkExpected(o.Bundle, o.Expect, r.ContentID))
+}
+
+// checkExpected returns an error unless the content id is the one that the user expects; an empty one is any.
+func checkExpected(path, want, got string) error {
+	want = strings.TrimPrefix(strings.ToLower(want), "sha256:")
+	if want == "" || want == got {
+		return nil
+	}
+	return damagedf("%s: another bundle: content id %s, want %s", path, got, want)
+}
+
+// verifyFile verifies the bundle at path, against its checksum file, too, when there is one.
+func verifyFile(ctx context.Context, path string, jobs int, std *stdio) (r *bundle.Report, sumFile bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, false, bareError(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, false, errors.New("not a regular file")
+	}
+	o := bundle.VerifyOptions{Jobs: jobs}
+	sum, sumErr := bundle.ReadSum(path)
+	switch {
+	case sumErr == nil:
+		o.Sum = &sum
+	case errors.Is(sumErr, fs.ErrNotExist):
+		std.detail("%s: not there, so the file is checked by what it holds alone", filepath.Base(bundle.SumFile(path)))
+	}
+	if err := dropCache(f); err != nil {
+		std.say("%s: some of it may be read from memory and not from the disk: %v", path, err)
+	}
+	p := std.progress("verify", info.Size())
+	o.Progress = p.add
+	defer p.end()
+	r, err = bundle.Verify(ctx, f, info.Size(), o)
+	if err != nil {
+		return nil, false, err
+	}
+	if sumErr != nil && !errors.Is(sumErr, fs.ErrNotExist) {
+		r.Damage = append(r.Damage, bundle.Damage{Member: filepath.Base(bundle.SumFile(path)), Reason: sumErr.Error()})
+	}
+	return r, o.Sum != nil, nil
+}
+
+func newVerification(r *bundle.Report, sumFile bool) verification {
+	v := verification{
+		ContentID: r.ContentID, FileSize: r.FileSize, SHA256: r.FileSum, SumFile: sumFile,
+		Members: r.Members, Bytes: r.Bytes, Images: r.Images, Platforms: allPlatforms(r.Head),
+		Damage: r.Damage, Missing: r.Head.Missing,
+	}
+	if v.Damage == nil {
+		v.Damage = []bundle.Damage{}
+	}
+	if v.Missing == nil {
+		v.Missing = []bundle.Missing{}
+	}
+	return v
+}
+
+func writeVerification(w io.Writer, r *bundle.Report, sumFile bool) error {
+	var b strings.Builder
+	for _, d := range r.Damage {
+		fmt.Fprintf(&b, "damaged %s\n", oneLine(d.String()))
+		for _, name := range d.Images {
+			fmt.Fprintf(&b, "  hits %s\n", oneLine(name))
+		}
+	}
+	fmt.Fprintf(&b, "blobs      %d of %d proven, %s\n", r.Members, len(r.Head.Members), formatSize(r.Bytes))
+	fmt.Fprintf(&b, "images     %d of %d whole\n", r.Images, len(r.Head.Images))
+	fmt.Fprintf(&b, "platforms  %s\n", cmp.Or(strings.Join(allPlatforms(r.Head), ", "), "none named"))
+	sum := "not there, not checked"
+	if sumFile {
+		sum = "checked"
+	}
+	fmt.Fprintf(&b, "file       %s read; its .sha256 file: %s\n", formatSize(r.FileSize), sum)
+	fmt.Fprintf(&b, "content id %s\n", r.ContentID)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// allPlatforms returns the platforms of all images of the bundle, sorted.
+func allPlatforms(h *bundle.Head) []string {
+	set := map[string]bool{}
+	for _, img := range h.Images {
+		for _, p := range platformsOf(img) {
+			set[oneLine(p)] = true
+		}
+	}
+	return append([]string{}, slices.Sorted(maps.Keys(set))...)
+}
+
+// hitImages returns the images that some damage hits, in the order of the bundle.
+func hitImages(r *bundle.Report) []bundle.Image {
+	hit := map[string]bool{}
+	for _, d := range r.Damage {
+		for _, name := range d.Images {
+			hit[name] = true
+		}
+	}
+	var images []bundle.Image
+	for _, img := range r.Head.Images {
+		if hit[img.Name] {
+			images = append(images, img)
+		}
+	}
+	return images
+}
+
+func writeDamagedList(path string, r *bundle.Report) error {
+	var b strings.Builder
+	if err := writeImageLines(&b, hitImages(r)); err != nil {
+		return err
+	}
+	if err := writeWhole(path, []byte(b.String())); err != nil {
+		return fmt.Errorf("--damaged-list: %w", err)
+	}
+	return nil
+}
