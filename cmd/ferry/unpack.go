@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// What becomes of a tag that is at the target and names other content.
+const (
+	existingOverwrite = "overwrite"
+	existingKeep      = "keep"
+	existingFail      = "fail"
+)
+
+// unpackOptions are the options of ferry unpack.
+type unpackOptions struct {
+	Bundle string // "-" is stdin
+	Target string // REGISTRY[/PREFIX] or oci:DIR
+
+	Dest       registryFlags
+	Names      namingOptions
+	Images     []string // patterns; none: all
+	WriteNames string   // file for the names; empty: none
+	Expect     string   // content id; empty: any
+	Existing   string   // one of the constants above
+	Transfers  int
+
+	DryRun      bool
+	Atomic      bool // set all tags at the end, or none
+	VerifyFirst bool
+	KeepGoing   bool // push what damage does not hit
+	Recheck     bool // walk images whose tag is right already
+}
+
+func newUnpackCommand(std *stdio) *cobra.Command {
+	var o unpackOptions
+	cmd := &cobra.Command{
+		Use:   "unpack BUNDLE TARGET",
+		Short: "Push a bundle to a registry, or into an OCI layout",
+		Long: `Push the images of a bundle to TARGET, which is REGISTRY[/PREFIX], or oci:DIR for an OCI layout in a folder. The bundle is
+read in place, and nothing is written to the disk; BUNDLE - is read from stdin, in order.
+
+No tag changes unless each blob of its image was, in this run, read from the bundle and matched its digest, or was
+found in that very repository. What the target has is not sent again, so the same command goes on where it was stopped.
+
+Names at the target: the source's host is dropped (or kept with --keep-host), then come --map, --root, --flatten and
+the prefix. A name of one segment, such as pause, goes to root/pause on a target that is a bare host. --dry-run
+prints the table of names and what is there already, and moves nothing. oci:DIR keeps all names.
+
+Damage stops the run with exit code 3. With --keep-going all images that it does not hit are pushed, and the exit code
+is 4. From a pipe, tags are set only after the end of the bundle was seen and proven. Images that pack could not get are
+repeated as a warning; they do not change the exit code.
+
+Images that failed are printed on stdout, one name a line; each of them can be given to --image.`,
+		Example: `  ferry unpack k8s.tar.zst harbor.example/k8s
+  ferry unpack --dry-run k8s.tar.zst harbor.example
+  ferry unpack --image 'calico/*' --existing keep k8s.tar.zst harbor.example/k8s
+  zcat k8s.tar.gz | ferry unpack - 127.0.0.1:5000
+  ferry unpack k8s.tar.zst oci:layout`,
+		Args: exactArgs("BUNDLE", "TARGET"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Bundle, o.Target = args[0], args[1]
+			return runUnpack(cmd.Context(), o, std)
+		},
+	}
+	set := cmd.Flags()
+	o.Dest.add(set, sideDest)
+	o.Names.add(set)
+	addTransfers(set, &o.Transfers)
+	set.StringArrayVar(&o.Images, "image", nil,
+		"take only images whose name fits `PATTERN`, such as 'calico/*' or pause:3.9 (repeatable)")
+	set.StringVar(&o.WriteNames, "write-names", "", "write the names to `FILE`: source, tab, target")
+	set.StringVar(&o.Expect, "expect", "", "fail unless the bundle has this content `ID`")
+	set.StringVar(&o.Existing, "existing", existingOverwrite,
+		"a tag at the target that names other content: overwrite, keep or fail")
+	set.BoolVar(&o.DryRun, "dry-run", false, "print the names at the target and what is there, and move nothing")
+	set.BoolVar(&o.Atomic, "atomic", false, "set all tags at the end, and none when an image failed")
+	set.BoolVar(&o.VerifyFirst, "verify-first", false, "read and prove the whole bundle before anything is pushed")
+	set.BoolVar(&o.KeepGoing, "keep-going", false, "push all images that damage does not hit")
+	set.BoolVar(&o.Recheck, "recheck", false, "look for every blob of images whose tag is right already, too")
+	return cmd
+}
+
+// check finds what is wrong with the options alone.
+func (o *unpackOptions) check() error {
+	if err := checkAtLeast("transfers", o.Transfers, 1); err != nil {
+		return err
+	}
+	if err := checkOneOf("existing", o.Existing, existingOverwrite, existingKeep, existingFail); err != nil {
+		return err
+	}
+	if o.fromPipe() && o.VerifyFirst {
+		return usagef("--verify-first: a pipe cannot be read twice; from it, tags are set after all was read in any case")
+	}
+	if _, ok := o.layoutDir(); ok && o.Names.given() {
+		return usagef("target %s: names are kept as they are there, so %s cannot be given", o.Target, o.Names.flags())
+	}
+	return nil
+}
+
+func (o *unpackOptions) fromPipe() bool { return o.Bundle == "-" }
+
+// bundleName returns the bundle's name for messages.
+func (o *unpackOptions) bundleName() string {
+	if o.fromPipe() {
+		return "stdin"
+	}
+	return o.Bundle
+}
+
+// layoutDir returns the folder of a target oci:DIR, and whether the target is one.
+func (o *unpackOptions) layoutDir() (string, bool) { return strings.CutPrefix(o.Target, "oci:") }
+
+func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
+	if err := o.check(); err != nil {
+		return err
+	}
+	naming, err := o.Names.naming(o.Target)
+	if err != nil {
+		return err
+	}
+	in, err := openPacked(ctx, &o, std)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.bundleName(), err)
+	}
+	defer in.Close()
+	repeatMissing(in.Head(), std)
+	to, err := openDestination(&o, std)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := to.close(); err == nil {
+			err = cerr
+		}
+	}()
+	u := &unpacking{o: &o, std: std, in: in, to: to}
+	if err := u.plan(ctx, naming); err != nil {
+		return err
+	}
+	if o.DryRun {
+		return u.writePlan(std.Out)
+	}
+	return u.run(ctx)
+}
