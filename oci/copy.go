@@ -54,7 +54,7 @@ type EventKind int
 const (
 	EventStart    EventKind = iota + 1 // the transfer of a blob begins; Bytes is its size
 	EventAdvance                       // Bytes more of it were read
-	EventResume                        // reading goes on Bytes further on, which the sink had already; less than 0: it starts over
+	EventResume                        // reading goes on Bytes further on, as the sink has those; it starts over when < 0
 	EventDone                          // the blob is in the repository, where it can be read; Bytes is its size
 	EventSkipped                       // the blob was there already
 	EventMounted                       // the blob was taken over from another repository
@@ -141,9 +141,9 @@ type OrderedSource interface {
 
 // Copy moves the images of jobs from src to dst.
 //
-// Each blob is one task, whatever number of images share it. A repository that has it is left alone; else, where dst is
-// a [Mounter], it is mounted from one of the same host that has it, and else pushed, so that a host gets each blob once.
-// A repository of the source that does not give it is followed by the next one that should have it. A manifest goes up
+// Each blob is one task, whatever number of images share it. A repository that has it is left alone; else, where dst
+// is a [Mounter], it is mounted from one of the same host that has it, and else pushed, so that a host gets each blob
+// once. A repository of the source that does not give it is followed by the next one that should have it. A manifest goes up
 // when all that it points to has been found or put into that very repository in this run, by digest; the root of an
 // image is last, then its tags. One whose Target has a tag goes up with that tag alone.
 //

@@ -105,9 +105,7 @@ func (c *copier) placeIs(p *place, state placeState, err error) {
 		c.decide(b)
 		return
 	}
-	if b.admitted {
-		c.move(b)
-	}
+	c.move(b)
 }
 
 // decide is called once for each blob, when all places have been asked. With an ordered source a blob that has to come

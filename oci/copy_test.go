@@ -348,6 +348,15 @@ func TestCopyOneFailureManyImages(t *testing.T) {
 	if n := len(r.Failed()); n != 3 {
 		t.Errorf("%d images failed", n)
 	}
+	tries := 0
+	for _, op := range src.Ops("open") {
+		if op.Digest == base.Digest {
+			tries++
+		}
+	}
+	if tries != 3 {
+		t.Errorf("%d tries, want one for each repository of the source", tries)
+	}
 }
 
 func TestCopyTriesTheNextRepository(t *testing.T) {
@@ -845,7 +854,7 @@ func TestCopyFromPipeToTwoHosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, o := range r.Outcomes {
+	for i, o := range r.Outcomes { // those of app0 are first
 		if isOther := i == 1; isOther != errors.Is(o.Err, oci.ErrGone) {
 			t.Errorf("%s: error %v", o.Target, o.Err)
 		}

@@ -33,8 +33,8 @@ const (
 // A blob takes its name only after size and digest have been checked, so the end of a process, however hard, leaves
 // no half blob under a name. To sync each blob before that would cost as much time as the fetching, so the store
 // writes them out in groups, see [Store.Sync]; after a run that did not reach Close, Has hashes the blobs of that run
-// before it answers for them. Beyond that, what an earlier run left is there by name and size alone, and is to be hashed
-// by whoever uses it, see [Store.Fresh] and [Store.Recheck].
+// before it answers for them. Beyond that, what an earlier run left is there by name and size alone, and is to be
+// hashed by whoever uses it, see [Store.Fresh] and [Store.Recheck].
 //
 // All methods may be called from many goroutines. No file name is longer than 128 characters or other than lower case
 // letters, digits and `-._`, except those of journals, which the caller chooses; there are no links.

@@ -46,9 +46,10 @@ func benchmarkStore(b *testing.B, blobs, size int, end func(*oci.Store) error) {
 		g.SetLimit(8)
 		for i, raw := range raws {
 			g.Go(func() error {
-				return s.Push(context.Background(), oci.Repository{}, ds[i], func(_ context.Context, off int64) (io.ReadCloser, error) {
-					return io.NopCloser(bytes.NewReader(raw[off:])), nil
-				})
+				open := func(_ context.Context, offset int64) (io.ReadCloser, error) {
+					return io.NopCloser(bytes.NewReader(raw[offset:])), nil
+				}
+				return s.Push(context.Background(), oci.Repository{}, ds[i], open)
 			})
 		}
 		if err := g.Wait(); err != nil {

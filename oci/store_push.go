@@ -13,9 +13,9 @@ import (
 // Push returns.
 //
 // A part of d that an earlier try left is hashed and the content opened where it ends. When reading the content or
-// ctx ends in an error, what came is kept for the next Push, of this run or of a later one. Content that does not match is a
-// [*DigestError] and is not kept, neither as a blob nor as a part; if it stood on a part of an earlier try, it is read
-// once more from the start, because the part may be what was wrong.
+// ctx ends in an error, what came is kept for the next Push, of this run or of a later one. Content that does not match
+// is a [*DigestError] and is not kept, neither as a blob nor as a part; if it stood on a part of an earlier try, it is
+// read once more from the start, because the part may be what was wrong.
 //
 // A blob that is there already is not read again: what an earlier run left is hashed first. A full disk is an error
 // for which errors.Is(err, syscall.ENOSPC) holds.

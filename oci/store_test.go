@@ -149,7 +149,8 @@ func TestOpenStoreRefusesTornIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time shows that the lock was let go
-		if _, err := oci.OpenStore(dir); err == nil || errors.Is(err, oci.ErrLocked) || !strings.Contains(err.Error(), "index.json") {
+		_, err := oci.OpenStore(dir)
+		if err == nil || errors.Is(err, oci.ErrLocked) || !strings.Contains(err.Error(), "index.json") {
 			t.Errorf("error %v", err)
 		}
 	}
