@@ -143,9 +143,9 @@ type OrderedSource interface {
 //
 // Each blob is one task, whatever number of images share it. A repository that has it is left alone; else, where dst
 // is a [Mounter], it is mounted from one of the same host that has it, and else pushed, so that a host gets each blob
-// once. A repository of the source that does not give it is followed by the next one that should have it. A manifest goes up
-// when all that it points to has been found or put into that very repository in this run, by digest; the root of an
-// image is last, then its tags. One whose Target has a tag goes up with that tag alone.
+// once. A repository of the source that does not give it is followed by the next one that should have it. A manifest
+// goes up when all that it points to has been found or put into that very repository in this run, by digest; the root
+// of an image is last, then its tags. One whose Target has a tag goes up with that tag alone.
 //
 // What fails fails every image that needs it and no other; Copy goes on with those. They are in the report, which is
 // never nil. The error is nil unless the copy ended early: ctx ended, CopyOptions.Stop said so, or the jobs make no
