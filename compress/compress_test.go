@@ -214,7 +214,7 @@ func TestRoundTrip(t *testing.T) {
 
 func testRoundTrip(t *testing.T, o WriterOptions, parts []part) {
 	want := plainOf(parts)
-	o.Jobs, o.MaxMemory = 1, 1<<30
+	o.Jobs, o.MaxMemory = 1, 300<<20 // room for three encoders of the largest kind
 	file := write(t, o, parts)
 	o.Jobs = 8
 	if !bytes.Equal(file, write(t, o, parts)) {

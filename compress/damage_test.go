@@ -28,7 +28,8 @@ func smallFiles(t testing.TB) map[string][]byte {
 // readAll reads file in every way there is and says in which of them nothing was found wrong.
 func readAll(file []byte, f Format) map[string][]byte {
 	whole := map[string][]byte{}
-	if plain, err := scanAll(file, f, ReaderOptions{}); err == nil {
+	o := ReaderOptions{Jobs: 1}
+	if plain, err := scanAll(file, f, o); err == nil {
 		whole["scanner"] = plain
 	}
 	r := bytes.NewReader(file)
@@ -36,11 +37,11 @@ func readAll(file []byte, f Format) map[string][]byte {
 	if err != nil {
 		return whole
 	}
-	plain, err := readRange(NewReader(r, table, ReaderOptions{}), 0, table.PlainSize)
+	plain, err := readRange(NewReader(r, table, o), 0, table.PlainSize)
 	if err == nil {
 		whole["reader"] = plain
 	}
-	if bad, err := Check(context.Background(), r, table, ReaderOptions{}); err == nil && len(bad) == 0 {
+	if bad, err := Check(context.Background(), r, table, o); err == nil && len(bad) == 0 {
 		whole["check"] = plain
 	}
 	return whole
@@ -57,7 +58,7 @@ func TestEachByteFlippedIsReportedOrHarmless(t *testing.T) {
 				})
 			}
 			for off := range file {
-				for _, flip := range []byte{0x01, 0x80, 0xFF} {
+				for _, flip := range []byte{0x01, 0xFF} {
 					hurt := bytes.Clone(file)
 					hurt[off] ^= flip
 					for how, got := range readAll(hurt, table.Format) {

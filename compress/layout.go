@@ -87,9 +87,8 @@ func headerOf(l layout, off, plain int64) [chunkHeaderSize]byte {
 	return l.chunkHeader(int(n), off == 0, off+n == plain)
 }
 
-// seal completes the stored frame whose plain bytes lie in place already and returns their checksum. frame has the
-// size of the whole frame.
-func seal(l layout, frame []byte, plain int64) uint32 {
+// seal completes the stored frame whose plain bytes lie in place already. frame has the size of the whole frame.
+func seal(l layout, frame []byte, plain int64) {
 	sum := l.newSum()
 	l.appendHead(frame[:0], plain)
 	for off := int64(0); off < plain; off += int64(l.chunkSize()) {
@@ -99,11 +98,10 @@ func seal(l layout, frame []byte, plain int64) uint32 {
 		sum.Write(body)
 	}
 	l.appendTail(frame[:len(frame)-l.tailSize(plain)], plain, sum.Sum32())
-	return sum.Sum32()
 }
 
-// appendStored appends the stored frame of plain to dst and returns the checksum of plain.
-func appendStored(l layout, dst, plain []byte) ([]byte, uint32) {
+// appendStored appends the stored frame of plain to dst.
+func appendStored(l layout, dst, plain []byte) []byte {
 	size := storedSize(l, int64(len(plain)))
 	start := len(dst)
 	dst = grow(dst, int(size))
@@ -112,7 +110,8 @@ func appendStored(l layout, dst, plain []byte) ([]byte, uint32) {
 		_, body := chunkAt(l, frame, off, int64(len(plain)))
 		copy(body, plain[off:])
 	}
-	return dst, seal(l, frame, int64(len(plain)))
+	seal(l, frame, int64(len(plain)))
+	return dst
 }
 
 // isStored reports whether raw is a stored frame of plain bytes, all but its tail to the byte.

@@ -75,7 +75,7 @@ func (p *piece) compress(ctx context.Context, e encoder) {
 		return
 	}
 	if int64(len(out)-leadRoom) >= storedSize(p.layout, p.plain) {
-		out, _ = appendStored(p.layout, out[:leadRoom], plain)
+		out = appendStored(p.layout, out[:leadRoom], plain)
 	}
 	p.out = out
 	p.frame = out[leadRoom:]

@@ -156,11 +156,11 @@ func TestContentID(t *testing.T) {
 }
 
 func TestFramesOfUsedEncodersAreThoseOfNewOnes(t *testing.T) {
-	data := append(text(1, 600_000), random(1, 100_000)...)
-	data = append(data, text(2, 300_000)...)
+	data := append(text(1, 200_000), random(1, 50_000)...)
+	data = append(data, text(2, 150_000)...)
 	for level := Default; level.valid(); level++ {
 		t.Run(level.String(), func(t *testing.T) {
-			o := WriterOptions{Format: Zstd, Level: level, FrameSize: 20_000, Jobs: 1}
+			o := WriterOptions{Format: Zstd, Level: level, FrameSize: 50_000, Jobs: 1}
 			file := write(t, o, []part{{false, data}})
 			for _, f := range readTable(t, file).Frames {
 				enc, err := newEncoder(o, 1)
