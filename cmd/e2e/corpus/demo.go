@@ -26,7 +26,7 @@ func Demo(ctx context.Context, l Layout) ([]Image, error) {
 		return nil, err
 	}
 	var images []Image
-	for _, build := range []func() (Image, error){b.pause, b.tools, b.webapp, b.attacher, b.migrate, b.pinned} {
+	for _, build := range []func() (Image, error){b.pause, b.tools, b.webapp, b.attacher, b.migrate, b.legacy, b.pinned} {
 		image, err := build()
 		if err != nil {
 			return nil, err
@@ -184,12 +184,26 @@ func (b *demo) attacher() (Image, error) {
 }
 
 func (b *demo) migrate() (Image, error) {
-	image := Image{Repository: "team/migrate", Tag: "2.0", Comment: "one platform only: a manifest, no index"}
+	return b.single(OCI, Image{
+		Repository: "team/migrate", Tag: "2.0",
+		Comment: "one platform only: an OCI manifest, no index",
+	})
+}
+
+func (b *demo) legacy() (Image, error) {
+	return b.single(Docker, Image{
+		Repository: "library/legacy", Tag: "0.9",
+		Comment: "one platform only: a Docker manifest",
+	})
+}
+
+// single makes an image of one platform, whose name stands for a manifest.
+func (b *demo) single(f Flavour, image Image) (Image, error) {
 	conf, err := b.settings("migrate", "from = 1\nto = 2\n")
 	if err != nil {
 		return image, err
 	}
-	image.Root, err = b.layout.Image(Docker, b.platforms[0], []Layer{b.base[0], conf}, "/usr/bin/tools", "cat")
+	image.Root, err = b.layout.Image(f, b.platforms[0], []Layer{b.base[0], conf}, "/usr/bin/tools", "cat")
 	return image, err
 }
 

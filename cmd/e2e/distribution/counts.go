@@ -26,6 +26,8 @@ type Counts struct {
 	// Fetched maps digests to the bytes that GETs of that blob or manifest were answered with. A blob that was fetched
 	// once, whole or in parts, counts its size.
 	Fetched map[string]int64 `json:"fetched"`
+	// Stored maps digests to the number of uploads of that blob that the registry took.
+	Stored map[string]int `json:"stored"`
 }
 
 // Uploads returns the number of requests that carried or might have carried content of a blob.
@@ -47,14 +49,14 @@ func newCounters() *counters {
 func (c *counters) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.c = Counts{Requests: map[string]int{}, Fetched: map[string]int64{}}
+	c.c = Counts{Requests: map[string]int{}, Fetched: map[string]int64{}, Stored: map[string]int{}}
 }
 
 func (c *counters) snapshot() Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.c
-	s.Requests, s.Fetched = maps.Clone(s.Requests), maps.Clone(s.Fetched)
+	s.Requests, s.Fetched, s.Stored = maps.Clone(s.Requests), maps.Clone(s.Fetched), maps.Clone(s.Stored)
 	return s
 }
 
@@ -69,31 +71,38 @@ func (c *counters) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		in := &countingBody{ReadCloser: r.Body}
 		out := &countingWriter{ResponseWriter: w}
-		method, path, mount := r.Method, r.URL.Path, r.URL.Query().Has("mount")
-		defer func() {
-			if method == http.MethodHead {
-				out.n = 0 // written, but never sent
-			}
-			c.add(method, path, mount && out.status == http.StatusCreated, in.n, out.n)
-		}()
+		asked := *r // handlers may change r
+		defer func() { c.add(&asked, out.status, in.n, out.n) }()
 		r.Body = in
 		next.ServeHTTP(out, r)
 	})
 }
 
-func (c *counters) add(method, path string, mounted bool, in, out int64) {
-	kind, reference := kindOf(path)
+// add counts a request and the bytes of the bodies.
+func (c *counters) add(r *http.Request, status int, in, out int64) {
+	kind, reference := kindOf(r.URL.Path)
+	query := r.URL.Query()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.c.Requests[method+" "+kind]++
+	c.c.Requests[r.Method+" "+kind]++
 	c.c.BytesIn += in
-	c.c.BytesOut += out
-	if mounted {
-		c.c.Mounts++
+	if r.Method != http.MethodHead { // whose answers are written, but never sent
+		c.c.BytesOut += out
 	}
-	if method == http.MethodGet && strings.HasPrefix(reference, "sha256:") {
+	switch {
+	case r.Method == http.MethodPost && query.Has("mount") && status == http.StatusCreated:
+		c.c.Mounts++
+	case r.Method == http.MethodPut && kind == "upload" && status == http.StatusCreated:
+		c.c.Stored[query.Get("digest")]++
+	case r.Method == http.MethodGet && strings.HasPrefix(reference, "sha256:"):
 		c.c.Fetched[reference] += out
 	}
+}
+
+// KindOf returns the kind of a request, as in [Counts].
+func KindOf(r *http.Request) string {
+	kind, _ := kindOf(r.URL.Path)
+	return kind
 }
 
 // kindOf tells what the path of a request names, and the tag or digest at its end.

@@ -10,6 +10,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -31,7 +33,7 @@ type Options struct {
 	// Users are names and passwords. None means that the registry is open to everyone.
 	Users map[string]string
 	// TokenLifetime, when not 0, makes Users authenticate to a token server, whose bearer tokens the registry takes
-	// for this long, instead of by Basic with every request. Whole seconds.
+	// for this long and up to a second more, instead of by Basic with every request.
 	TokenLifetime time.Duration
 	// TLS makes the registry speak https with a certificate of a private CA, see [Server.CAFile].
 	TLS bool
@@ -48,6 +50,10 @@ type Server struct {
 	http     *http.Server
 	counters *counters
 	served   chan error
+
+	mu          sync.Mutex
+	connections int
+	quiet       *sync.Cond // there are no connections
 }
 
 // silence keeps distribution's own log, which goes to one process-wide logger, out of the way.
@@ -61,6 +67,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{dir: dir, tls: opts.TLS, counters: newCounters(), served: make(chan error, 1)}
+	s.quiet = sync.NewCond(&s.mu)
 	if err := s.start(ctx, opts); err != nil {
 		return nil, errors.Join(fmt.Errorf("start registry: %w", err), os.RemoveAll(dir))
 	}
@@ -110,7 +117,12 @@ func (s *Server) server(ctx context.Context, opts Options) (*http.Server, error)
 	mux.Handle("/", s.counters.wrap(counted))
 	mux.HandleFunc("GET "+CountsPath, s.counters.serve)
 	mux.HandleFunc("DELETE "+CountsPath, func(http.ResponseWriter, *http.Request) { s.Reset() })
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: time.Minute,
+		ConnState:         s.countConnection,
+		ErrorLog:          log.New(io.Discard, "", 0), // clients that go away in the middle are part of the stories
+	}
 	if s.tls {
 		certificate, err := writeCertificates(s.CAFile())
 		if err != nil {
@@ -137,6 +149,40 @@ func (s *Server) Counts() Counts { return s.counters.snapshot() }
 
 // Reset sets all counts to zero.
 func (s *Server) Reset() { s.counters.reset() }
+
+// Settle returns when all that clients which are gone by now have asked for is done and counted. With clients that keep
+// connections open it waits for them.
+func (s *Server) Settle(ctx context.Context) error {
+	// Connections are accepted in their order. When this one has been, none from before is waiting.
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.host)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(conn, "HEAD / HTTP/1.0\r\n\r\n")
+	_, answered := io.Copy(io.Discard, conn)
+	if err := errors.Join(err, answered, conn.Close()); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.connections > 0 {
+		s.quiet.Wait()
+	}
+	return nil
+}
+
+func (s *Server) countConnection(_ net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		s.connections++
+	case http.StateClosed, http.StateHijacked:
+		if s.connections--; s.connections == 0 {
+			s.quiet.Broadcast()
+		}
+	}
+}
 
 // Close ends the registry, open connections included.
 func (s *Server) Close() error {

@@ -177,8 +177,8 @@ func TestCounts(t *testing.T) {
 	if !maps.Equal(got.Requests, want) {
 		t.Errorf("requests %v, want %v", got.Requests, want)
 	}
-	if got.Mounts != 1 || got.Uploads() != 1 {
-		t.Errorf("%d mounts and %d uploads, want one of each", got.Mounts, got.Uploads())
+	if got.Mounts != 1 || got.Uploads() != 1 || got.Stored[id] != 1 {
+		t.Errorf("%d mounts, %d uploads, %d stored; want one of each", got.Mounts, got.Uploads(), got.Stored[id])
 	}
 	if want := int64(2 * len(content)); got.Fetched[id] != want || got.BytesIn != int64(len(content)) {
 		t.Errorf("fetched %d bytes, want %d; took %d, want %d", got.Fetched[id], want, got.BytesIn, len(content))

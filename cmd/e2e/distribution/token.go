@@ -69,8 +69,8 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"token": signed, "expires_in": int(i.lifetime.Seconds())})
 }
 
-// claims makes a token that the registry stops to take after the lifetime: it grants a leeway of a minute past the
-// expiry that stands in the token, so that much is taken off.
+// claims makes a token that the registry stops to take after the lifetime. The registry grants a leeway of a minute
+// past the expiry that stands in the token, so that much is taken off; whole seconds stand there, so it is rounded up.
 func (i *issuer) claims(user string, scopes []string) token.ClaimSet {
 	now := time.Now()
 	claims := token.ClaimSet{
@@ -79,7 +79,7 @@ func (i *issuer) claims(user string, scopes []string) token.ClaimSet {
 		Audience:   token.AudienceList{tokenService},
 		IssuedAt:   now.Unix(),
 		NotBefore:  now.Add(-token.Leeway).Unix(),
-		Expiration: now.Add(i.lifetime - token.Leeway).Unix(),
+		Expiration: now.Add(i.lifetime - token.Leeway + time.Second).Unix(),
 	}
 	for _, scope := range strings.Fields(strings.Join(scopes, " ")) {
 		kind, rest, _ := strings.Cut(scope, ":")

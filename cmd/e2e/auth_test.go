@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ferry-oci/ferry/cmd/e2e/distribution"
+)
+
+var users = map[string]string{"ann": "secret"}
+
+func TestHtpasswd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, distribution.Options{Users: users}, distribution.Options{Users: users})
+	w.expect(4, w.ferry("pack", "-f", "images.list", "-o", "k8s.tar.zst"), "401 Unauthorized", "--src-creds")
+
+	w.login("ann", "secret", w.source)
+	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst")
+	w.login("ann", "secret", w.target)
+	w.ok("unpack", "k8s.tar.zst", w.to())
+	w.arrived()
+}
+
+func TestCredentialsFlag(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, distribution.Options{Users: users}, distribution.Options{Users: users})
+	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst", "--src-creds", "ann:secret")
+	w.ok("unpack", "k8s.tar.zst", w.to(), "--dest-creds", "ann:secret")
+	w.arrived()
+}
+
+// expiry holds the first request of one kind until its token has expired, so that the registry answers 401 in the
+// middle of the work.
+type expiry struct {
+	lifetime time.Duration
+	matches  func(*http.Request) bool
+	held     atomic.Bool
+	refused  atomic.Int32 // requests held and then answered with 401
+}
+
+func (e *expiry) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" || !e.matches(r) || e.held.Swap(true) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		time.Sleep(e.lifetime + 1100*time.Millisecond) // tokens last up to a second more
+		status := &statusWriter{ResponseWriter: w}
+		next.ServeHTTP(status, r)
+		if status.code == http.StatusUnauthorized {
+			e.refused.Add(1)
+		}
+	})
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	code int
+}
+
+func (w *statusWriter) WriteHeader(code int) {
+	w.code = code
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func TestTokenExpiresInTheMiddle(t *testing.T) {
+	t.Parallel()
+	const lifetime = 2 * time.Second
+	fetch := &expiry{lifetime: lifetime, matches: func(r *http.Request) bool {
+		return r.Method == http.MethodGet && distribution.KindOf(r) == "blob"
+	}}
+	upload := &expiry{lifetime: lifetime, matches: func(r *http.Request) bool {
+		return r.Method == http.MethodPut && distribution.KindOf(r) == "upload"
+	}}
+	w := newWorld(t,
+		distribution.Options{Users: users, TokenLifetime: lifetime, Wrap: fetch.wrap},
+		distribution.Options{Users: users, TokenLifetime: lifetime, Wrap: upload.wrap})
+	w.login("ann", "secret", w.source, w.target)
+	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst")
+	w.ok("unpack", "k8s.tar.zst", w.to())
+	w.arrived()
+	if fetch.refused.Load() != 1 || upload.refused.Load() != 1 {
+		t.Errorf("%d fetches and %d uploads met an expired token, want one of each",
+			fetch.refused.Load(), upload.refused.Load())
+	}
+}
+
+func TestPrivateCA(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, distribution.Options{TLS: true}, distribution.Options{TLS: true})
+	w.expect(4, w.ferry("pack", "-f", "images.list", "-o", "k8s.tar.zst", "--src-tls-verify"), distribution.CAName, "--src-ca")
+	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst", "--src-ca", w.source.CAFile())
+	w.expect(1, w.ferry("unpack", "k8s.tar.zst", w.to(), "--dest-tls-verify"), distribution.CAName, "--dest-ca")
+	w.ok("unpack", "k8s.tar.zst", w.to(), "--dest-ca", w.target.CAFile())
+	w.arrived()
+}
+
+func TestUncheckedCertificate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, distribution.Options{TLS: true}, distribution.Options{TLS: true})
+	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst", "--src-tls-verify=false")
+	w.ok("unpack", "k8s.tar.zst", w.to(), "--dest-tls-verify=false")
+	w.arrived()
+}

@@ -1,0 +1,117 @@
+//go:build linux
+
+package e2e
+
+import (
+	"cmp"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ferry-oci/ferry/cmd/e2e/distribution"
+)
+
+// smallDisk mounts a file system of size bytes in the folder of a story and returns its name there.
+func (w *world) smallDisk(size string) string {
+	w.Helper()
+	requireRoot(w.T)
+	const name = "disk"
+	if err := os.Mkdir(w.path(name), 0o755); err != nil {
+		w.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", w.path(name), "tmpfs", 0, "size="+size); err != nil {
+		w.Skipf("mount: %v", err)
+	}
+	w.Cleanup(func() {
+		if err := syscall.Unmount(w.path(name), 0); err != nil {
+			w.Error(err)
+		}
+	})
+	return name
+}
+
+// filler fills a disk to the brim as soon as the registry is asked for one blob. With a layer, that is after the plan
+// has looked at the free space.
+type filler struct {
+	once sync.Once
+	disk string // set before the first request, as is blob
+	blob digest.Digest
+}
+
+func (f *filler) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f.disk != "" && strings.HasSuffix(r.URL.Path, f.blob.String()) {
+			f.once.Do(f.fill)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (f *filler) fill() {
+	file, err := os.Create(filepath.Join(f.disk, "somebody-else"))
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	for block := make([]byte, 64<<10); err == nil; {
+		_, err = file.Write(block)
+	}
+}
+
+// largest returns the largest blob of the images.
+func (w *world) largest() digest.Digest {
+	w.Helper()
+	_, blobs := w.content()
+	ids := slices.Collect(maps.Keys(blobs))
+	return slices.MaxFunc(ids, func(a, b digest.Digest) int { return cmp.Compare(blobs[a], blobs[b]) })
+}
+
+func TestFullDisk(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		size  string
+		fills bool // while ferry is at work
+		want  string
+		args  []string
+	}{
+		{"store too small", "1m", false, "too small", []string{"-o", "k8s.tar.zst", "--store", "disk/store"}},
+		{"store fills up", "64m", true, "no space left", []string{"-o", "k8s.tar.zst", "--store", "disk/store"}},
+		{"output too small", "1m", false, "too small", []string{"-o", "disk/k8s.tar.zst"}},
+		{"output fills up", "64m", true, "no space left", []string{"-o", "disk/k8s.tar.zst"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			fill := &filler{}
+			w := newWorld(t, distribution.Options{Wrap: fill.wrap}, distribution.Options{})
+			disk := w.smallDisk(test.size)
+			if test.fills {
+				fill.disk, fill.blob = w.path(disk), w.largest()
+			}
+			got := w.expect(1, w.ferry(append([]string{"pack", "-f", "images.list"}, test.args...)...), test.want)
+			if strings.Contains(got.stderr, "panic") || strings.Contains(got.stderr, "goroutine") {
+				t.Errorf("panic:\n%s", got.stderr)
+			}
+			for name := range w.files(".") {
+				if strings.HasPrefix(filepath.Base(name), "k8s") {
+					t.Errorf("left behind: %s", name)
+				}
+			}
+			if !test.fills {
+				return
+			}
+			// With room made, the same command goes on.
+			if err := os.Remove(filepath.Join(fill.disk, "somebody-else")); err != nil {
+				t.Fatal(err)
+			}
+			w.ok(append([]string{"pack", "-f", "images.list"}, test.args...)...)
+		})
+	}
+}

@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"io"
+	"net/http"
+	"sync"
+)
+
+// tripwire stops a registry in the middle of the work: it lets a number of bytes of bodies pass, in both directions,
+// then holds everything until release, which aborts what was held. (A registry whose client is killed may else be done
+// with everything by then.)
+type tripwire struct {
+	mu       sync.Mutex
+	left     int64         // negative: all may pass
+	tripped  chan struct{} // closed when the last byte has passed
+	released chan struct{}
+}
+
+func newTripwire() *tripwire { return &tripwire{left: -1} }
+
+// arm lets n more bytes pass. The channel is closed when they have.
+func (t *tripwire) arm(n int64) (tripped <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.left, t.tripped, t.released = n, make(chan struct{}), make(chan struct{})
+	return t.tripped
+}
+
+// release aborts the requests that are held and lets all others pass.
+func (t *tripwire) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.left = -1
+	close(t.released)
+}
+
+// pass returns how many of n bytes may pass now. When that is none it waits for the release and aborts the request.
+func (t *tripwire) pass(n int) int {
+	t.mu.Lock()
+	if t.left < 0 {
+		t.mu.Unlock()
+		return n
+	}
+	n = int(min(t.left, int64(n)))
+	t.left -= int64(n)
+	if t.left == 0 && n > 0 {
+		close(t.tripped)
+	}
+	released := t.released
+	t.mu.Unlock()
+	if n == 0 {
+		<-released
+		panic(http.ErrAbortHandler)
+	}
+	return n
+}
+
+// wrap guards the bodies that a registry reads and writes.
+func (t *tripwire) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = &guardedBody{ReadCloser: r.Body, wire: t}
+		next.ServeHTTP(&guardedWriter{ResponseWriter: w, wire: t}, r)
+	})
+}
+
+type guardedBody struct {
+	io.ReadCloser
+	wire *tripwire
+}
+
+func (b *guardedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	for passed := 0; passed < n; {
+		passed += b.wire.pass(n - passed)
+	}
+	return n, err
+}
+
+type guardedWriter struct {
+	http.ResponseWriter
+	wire *tripwire
+}
+
+func (w *guardedWriter) Write(p []byte) (int, error) {
+	written := 0
+	for written < len(p) {
+		n := w.wire.pass(len(p) - written)
+		m, err := w.ResponseWriter.Write(p[written : written+n])
+		written += m
+		if err != nil {
+			return written, err
+		}
+		if written < len(p) { // cut off: what has passed must arrive
+			if err := http.NewResponseController(w.ResponseWriter).Flush(); err != nil {
+				return written, err
+			}
+		}
+	}
+	return written, nil
+}
