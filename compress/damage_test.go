@@ -262,7 +262,10 @@ func TestSalvage(t *testing.T) {
 		raw := file[f.Offset:f.end()]
 		l := layoutOf(format)
 		for name, off := range map[string]int64{
-			"head": 5, "first byte": chunkStart(l, 0) + chunkHeaderSize, "header of a chunk": chunkStart(l, 1), "checksum": f.Size - 1,
+			"head":              5,
+			"first byte":        chunkStart(l, 0) + chunkHeaderSize,
+			"header of a chunk": chunkStart(l, 1),
+			"checksum":          f.Size - 1,
 		} {
 			t.Run(fmt.Sprintf("%v/%s", format, name), func(t *testing.T) {
 				hurt := bytes.Clone(raw)

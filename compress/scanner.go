@@ -34,7 +34,8 @@ type Scanner struct {
 // scanBuffer is the size of the buffer before the frames, which saves a system call for each small header.
 const scanBuffer = 64 << 10
 
-// NewScanner returns a Scanner of r, a file of format f from its first byte on. Close must be called; it does not close r.
+// NewScanner returns a Scanner of r, a file of format f from its first byte on. Close must be called; it does not
+// close r.
 func NewScanner(r io.Reader, f Format, o ReaderOptions) *Scanner {
 	s := &Scanner{format: f, in: bufio.NewReaderSize(r, scanBuffer), decoder: NewDecoder(f, o)}
 	s.cursor.r = s.in

@@ -84,7 +84,8 @@ func TestWriterReturnsTheErrorOfTheReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Abort()
-	if n, err := w.ReadFrom(iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader("abc")))); n != 1 || err != iotest.ErrTimeout {
+	r := iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader("abc")))
+	if n, err := w.ReadFrom(r); n != 1 || !errors.Is(err, iotest.ErrTimeout) {
 		t.Errorf("%d, %v, want 1, %v", n, err, iotest.ErrTimeout)
 	}
 }
