@@ -16,7 +16,8 @@ import (
 const (
 	maxMapFile  = 1 << 20 // bytes
 	maxMapLine  = 4096    // bytes
-	maxMapNames = 16      // names on one line
+	maxMapRules = 10_000
+	maxMapNames = 16 // names on one line
 )
 
 // Rule gives images whose name fits a pattern other names. See NAMING.md for the form.
@@ -27,41 +28,55 @@ type Rule struct {
 }
 
 // ParseMap reads the rules in r, one a line, in the order in which they are tried; file is its name for messages. All
-// bad lines are reported, each as `file:line: what is wrong`. At most 1 MiB is read, 4 KiB a line, 16 names a rule.
+// bad lines are reported, each as `file:line: what is wrong`. At most 1 MiB is read, 4 KiB a line, 10,000 rules, 16
+// names a rule.
 func ParseMap(file string, r io.Reader) ([]Rule, error) {
-	raw, err := io.ReadAll(io.LimitReader(r, maxMapFile+1))
+	text, err := readMap(r)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	if len(raw) > maxMapFile {
-		return nil, fmt.Errorf("%s: larger than %d bytes", file, maxMapFile)
-	}
-	if !utf8.Valid(raw) || bytes.IndexByte(raw, 0) >= 0 {
-		return nil, fmt.Errorf("%s: not a text file in UTF-8", file)
 	}
 	var rules []Rule
 	var errs []error
 	lines := map[string]int{} // by pattern
 	number := 0
-	for line := range strings.Lines(strings.TrimPrefix(string(raw), "\uFEFF")) {
+	for line := range strings.Lines(text) {
 		number++
 		rule, err := parseRule(line)
-		if err == nil && rule.pattern != nil && lines[rule.pattern.text] != 0 {
+		if err == nil && rule.pattern == nil {
+			continue
+		}
+		if err == nil && lines[rule.pattern.text] != 0 {
 			err = fmt.Errorf("the pattern of line %d again, which is tried first", lines[rule.pattern.text])
 		}
-		switch {
-		case err != nil:
+		if err != nil {
 			errs = append(errs, fmt.Errorf("%s:%d: %w", file, number, err))
-		case rule.pattern != nil:
-			lines[rule.pattern.text] = number
-			rule.where = fmt.Sprintf("%s:%d", file, number)
-			rules = append(rules, rule)
+			continue
 		}
+		if len(rules) == maxMapRules {
+			return nil, fmt.Errorf("%s:%d: more than %d rules", file, number, maxMapRules)
+		}
+		lines[rule.pattern.text] = number
+		rule.where = fmt.Sprintf("%s:%d", file, number)
+		rules = append(rules, rule)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
 	return rules, nil
+}
+
+// readMap returns the text in r without a byte order mark.
+func readMap(r io.Reader) (string, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, maxMapFile+1))
+	switch {
+	case err != nil:
+		return "", err
+	case len(raw) > maxMapFile:
+		return "", fmt.Errorf("larger than %d bytes", maxMapFile)
+	case !utf8.Valid(raw), bytes.IndexByte(raw, 0) >= 0:
+		return "", errors.New("not a text file in UTF-8")
+	}
+	return strings.TrimPrefix(string(raw), "\uFEFF"), nil
 }
 
 // parseRule reads `PATTERN => NAME...`. The rule of a line with nothing but a comment has no pattern.

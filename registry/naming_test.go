@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"regexp"
@@ -308,11 +309,13 @@ func TestParseMapText(t *testing.T) {
 		{"byte order mark, CR LF, no last line feed", "\uFEFFa/b => c/d\r\n# x\r\ne/f => g/h # y", 2, ""},
 		{"not UTF-8", "a/b => c/\xff", 0, "rules: not a text file"},
 		{"binary", "\x00\x01", 0, "rules: not a text file"},
+		{"too many", strings.Join(manyRules(maxMapRules+1), "\n"), 0, "rules:10001: more than 10000 rules"},
+		{"as many as there may be", strings.Join(manyRules(maxMapRules), "\n") + "\n# end\n", maxMapRules, ""},
 		{"too large", strings.Repeat("#\n", maxMapFile), 0, "rules: larger than 1048576 bytes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rules, err := ParseMap("rules", strings.NewReader(tc.text))
-			if len(rules) != tc.rules || (err != nil) != (tc.err != "") || (err != nil && err.Error()[:len(tc.err)] != tc.err[:len(tc.err)]) {
+			if len(rules) != tc.rules || (err != nil) != (tc.err != "") || (err != nil && !strings.HasPrefix(err.Error(), tc.err)) {
 				t.Errorf("got %d rules, %v; want %d, %q", len(rules), err, tc.rules, tc.err)
 			}
 		})
@@ -321,6 +324,14 @@ func TestParseMapText(t *testing.T) {
 	if _, err := ParseMap("rules", failingReader{broken}); !errors.Is(err, broken) {
 		t.Errorf("got %v, want %v", err, broken)
 	}
+}
+
+func manyRules(n int) []string {
+	rules := make([]string, n)
+	for i := range rules {
+		rules[i] = fmt.Sprintf("a/x%d => b/y", i)
+	}
+	return rules
 }
 
 type failingReader struct{ err error }
