@@ -1,0 +1,74 @@
+package bundle
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ferry-oci/ferry/compress"
+)
+
+var update = flag.Bool("update", false, "write the golden bundle of the format version that is written now")
+
+// goldens are bundles of every released format version, which are read for ever, and their content ids.
+var goldens = map[string]string{
+	"v1.tar.zst": "185f60535a1ed309b3a551d9132af3a5f7ecc69a7e920082862aa33362daeb15",
+	"v1.tar.xz":  "185f60535a1ed309b3a551d9132af3a5f7ecc69a7e920082862aa33362daeb15",
+	"v1.tar":     "185f60535a1ed309b3a551d9132af3a5f7ecc69a7e920082862aa33362daeb15",
+}
+
+func goldenPath(name string) string { return filepath.Join("..", "testdata", "bundles", name) }
+
+// goldenFixture is what is in the golden bundles of version 1.
+func goldenFixture(t testing.TB) *fixture {
+	f := smallFixture(t)
+	created := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	f.contents.Created = &created
+	f.contents.Labels = map[string]string{"site": "north"}
+	f.contents.Missing = []Missing{{Name: "docker.io/library/gone:1", Reason: "not found"}}
+	return f
+}
+
+func TestGolden(t *testing.T) {
+	for name, id := range goldens {
+		if *update {
+			format, err := compress.FormatByName(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw := goldenFixture(t).write(compress.WriterOptions{Format: format})
+			if err := os.WriteFile(goldenPath(name), raw, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		raw, err := os.ReadFile(goldenPath(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := Verify(t.Context(), bytes.NewReader(raw), int64(len(raw)), VerifyOptions{})
+		if err != nil || len(report.Damage) > 0 || report.Images != 4 {
+			t.Errorf("%s: %+v, %v", name, report, err)
+			continue
+		}
+		if report.ContentID != id {
+			t.Errorf("%s: content id %s, want %s", name, report.ContentID, id)
+		}
+		if err := drain(t, raw); err != nil {
+			t.Errorf("%s: from a pipe: %v", name, err)
+		}
+	}
+}
+
+// TestContentIDForEver: equal input gives an equal content id, in every version of ferry that writes format version 1.
+func TestContentIDForEver(t *testing.T) {
+	b, err := openBytes(t, goldenFixture(t).write(compress.WriterOptions{}), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := goldens["v1.tar"]; b.ContentID() != want {
+		t.Errorf("content id %s, want %s", b.ContentID(), want)
+	}
+}
