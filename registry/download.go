@@ -111,7 +111,8 @@ func (r *download) resume(why error) error {
 }
 
 func (r *download) broken(err error) error {
-	return fmt.Errorf("blob %s of %s: broke off at byte %d of %d: %w", r.d.Digest, r.from, r.pos, r.d.Size, cleanText(err))
+	return fmt.Errorf("blob %s of %s: broke off at byte %d of %d: %w",
+		r.d.Digest, r.from, r.pos, r.d.Size, cleanText(err))
 }
 
 // connect asks for the blob from pos on.
@@ -186,7 +187,8 @@ func (r *download) checkSize(got int64) error {
 	if got < 0 || got == r.d.Size {
 		return nil
 	}
-	return fmt.Errorf("blob %s of %s: registry says %d bytes, descriptor says %d: %w", r.d.Digest, r.from, got, r.d.Size, oci.ErrCorrupt)
+	return fmt.Errorf("blob %s of %s: registry says %d bytes, descriptor says %d: %w",
+		r.d.Digest, r.from, got, r.d.Size, oci.ErrCorrupt)
 }
 
 // parseContentRange reads `bytes first-last/total` and `bytes */total` (RFC 9110, 14.4); what is not said is -1.

@@ -32,30 +32,46 @@ func TestOpenGetsOverFaults(t *testing.T) {
 		ranges []string      // that were asked for, from the second request on
 		waited time.Duration // at least
 	}{
-		"nothing wrong":            {gets: 1},
-		"cut once":                 {match: times(1), fault: registrytest.Cut(1000), gets: 2, ranges: []string{"bytes=1000-"}},
-		"cut before the first":     {match: times(1), fault: registrytest.Cut(0), gets: 2, ranges: []string{""}},
-		"cut before the last":      {match: times(1), fault: registrytest.Cut(size - 1), gets: 2, ranges: []string{"bytes=99999-"}},
+		"nothing wrong": {gets: 1},
+		"cut once": {
+			match: times(1), fault: registrytest.Cut(1000), gets: 2, ranges: []string{"bytes=1000-"},
+		},
+		"cut before the first": {match: times(1), fault: registrytest.Cut(0), gets: 2, ranges: []string{""}},
+		"cut before the last": {
+			match: times(1), fault: registrytest.Cut(size - 1), gets: 2, ranges: []string{"bytes=99999-"},
+		},
 		"cut more than it retries": {match: times(9), fault: registrytest.Cut(10_000), gets: 10},
 		"cut, ranges ignored": {
 			o: registrytest.Options{IgnoreRange: true}, match: times(1), fault: registrytest.Cut(1000),
 			gets: 2, ranges: []string{"bytes=1000-"},
 		},
 		"dropped without an answer": {match: times(2), fault: registrytest.Drop(false), gets: 3},
-		"500 twice":                 {match: times(2), fault: registrytest.Status(500, "oops"), gets: 3, waited: time.Second},
+		"500 twice": {
+			match: times(2), fault: registrytest.Status(500, "oops"), gets: 3, waited: time.Second,
+		},
 		"502, 503, 504 come as one": {match: times(4), fault: registrytest.Status(502, "bad gateway"), gets: 5},
 		"503 without a pause":       {match: times(1), fault: registrytest.Status(503, "down"), gets: 2},
-		"429 with seconds":          {match: times(2), fault: registrytest.TooManyRequests(7), gets: 3, waited: 14 * time.Second},
-		"429 with seconds, often":   {match: times(20), fault: registrytest.TooManyRequests(1), gets: 21, waited: 20 * time.Second},
+		"429 with seconds": {
+			match: times(2), fault: registrytest.TooManyRequests(7), gets: 3, waited: 14 * time.Second,
+		},
+		"429 with seconds, often": {
+			match: times(20), fault: registrytest.TooManyRequests(1), gets: 21, waited: 20 * time.Second,
+		},
 		"429 with a date": {
 			match: times(1), fault: registrytest.TooManyRequestsUntil(clockStart.Add(90 * time.Second)),
 			gets: 2, waited: 90 * time.Second,
 		},
-		"429 with a date that is past": {match: times(1), fault: registrytest.TooManyRequestsUntil(clockStart.Add(-time.Hour)), gets: 2},
-		"429 with nonsense":            {match: times(1), fault: registrytest.Status(429, "", "Retry-After", "soon"), gets: 2},
-		"quota, only for a moment":     {match: times(1), fault: registrytest.Status(429, quotaText), gets: 2},
-		"redirected":                   {o: registrytest.Options{RedirectBlobs: true}, gets: 1},
-		"TLS":                          {o: registrytest.Options{TLS: true}, match: times(1), fault: registrytest.Cut(1000), gets: 2},
+		"429 with a date that is past": {
+			match: times(1), fault: registrytest.TooManyRequestsUntil(clockStart.Add(-time.Hour)), gets: 2,
+		},
+		"429 with nonsense": {
+			match: times(1), fault: registrytest.Status(429, "", "Retry-After", "soon"), gets: 2,
+		},
+		"quota, only for a moment": {match: times(1), fault: registrytest.Status(429, quotaText), gets: 2},
+		"redirected":               {o: registrytest.Options{RedirectBlobs: true}, gets: 1},
+		"TLS": {
+			o: registrytest.Options{TLS: true}, match: times(1), fault: registrytest.Cut(1000), gets: 2,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := registrytest.New(t, test.o)
@@ -111,17 +127,38 @@ func TestOpenGivesUp(t *testing.T) {
 			o: registrytest.Options{IgnoreRange: true}, d: d, fault: registrytest.Cut(20_000), is: io.ErrUnexpectedEOF, gets: 4,
 			says: []string{"byte 20000 of 50000"},
 		},
-		"500 always":            {d: d, fault: registrytest.Status(500, "oops"), is: &Error{Status: 500}, gets: 4, says: []string{"500", "oops"}},
-		"502 always":            {d: d, fault: registrytest.Status(502, ""), is: &Error{Status: 502}, gets: 4},
-		"429 for two hours":     {d: d, fault: registrytest.TooManyRequests(7200), is: &Error{Status: 429}, gets: 1, says: []string{"slow down"}},
-		"429 for ever":          {d: d, fault: registrytest.TooManyRequests(150), is: &Error{Status: 429}, gets: 5},
-		"quota used up":         {d: d, fault: registrytest.Status(429, quotaText), is: &Error{Status: 429}, gets: 2, says: []string{"You have reached your"}},
-		"longer than said":      {d: smaller, is: oci.ErrCorrupt, gets: 1, says: []string{"registry says 50000 bytes, descriptor says 49999"}},
-		"longer by a lie":       {d: d, fault: registrytest.Resize(5), is: oci.ErrCorrupt, gets: 1, says: []string{"registry says 50005 bytes"}},
-		"shorter by a lie":      {d: d, fault: registrytest.Resize(-5), is: oci.ErrCorrupt, gets: 1, says: []string{"registry says 49995 bytes"}},
-		"other bytes":           {d: d, fault: registrytest.Corrupt(), is: oci.ErrCorrupt, gets: 1},
-		"no such blob":          {d: unknown, is: oci.ErrNotFound, gets: 1, says: []string{"BLOB_UNKNOWN"}},
-		"forbidden":             {d: d, fault: registrytest.Code(403, "DENIED", "not for you"), is: oci.ErrDenied, gets: 1, says: []string{"not for you"}},
+		"500 always": {
+			d: d, fault: registrytest.Status(500, "oops"), is: &Error{Status: 500}, gets: 4,
+			says: []string{"500", "oops"},
+		},
+		"502 always": {d: d, fault: registrytest.Status(502, ""), is: &Error{Status: 502}, gets: 4},
+		"429 for two hours": {
+			d: d, fault: registrytest.TooManyRequests(7200), is: &Error{Status: 429}, gets: 1,
+			says: []string{"slow down"},
+		},
+		"429 for ever": {d: d, fault: registrytest.TooManyRequests(150), is: &Error{Status: 429}, gets: 5},
+		"quota used up": {
+			d: d, fault: registrytest.Status(429, quotaText), is: &Error{Status: 429}, gets: 2,
+			says: []string{"You have reached your"},
+		},
+		"longer than said": {
+			d: smaller, is: oci.ErrCorrupt, gets: 1,
+			says: []string{"registry says 50000 bytes, descriptor says 49999"},
+		},
+		"longer by a lie": {
+			d: d, fault: registrytest.Resize(5), is: oci.ErrCorrupt, gets: 1,
+			says: []string{"registry says 50005 bytes"},
+		},
+		"shorter by a lie": {
+			d: d, fault: registrytest.Resize(-5), is: oci.ErrCorrupt, gets: 1,
+			says: []string{"registry says 49995 bytes"},
+		},
+		"other bytes":  {d: d, fault: registrytest.Corrupt(), is: oci.ErrCorrupt, gets: 1},
+		"no such blob": {d: unknown, is: oci.ErrNotFound, gets: 1, says: []string{"BLOB_UNKNOWN"}},
+		"forbidden": {
+			d: d, fault: registrytest.Code(403, "DENIED", "not for you"), is: oci.ErrDenied, gets: 1,
+			says: []string{"not for you"},
+		},
 		"a digest that is none": {d: evil, is: nil, gets: 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -167,13 +204,24 @@ func TestOpenAtOffset(t *testing.T) {
 		"not satisfiable because the blob is shorter": {
 			offset: 2000, fault: registrytest.Status(416, "", "Content-Range", "bytes */1000"), gets: 1, is: oci.ErrCorrupt,
 		},
-		"range of another place":  {offset: 2000, fault: registrytest.Header("Content-Range", "bytes 1000-4999/5000"), gets: 2},
-		"range of another size":   {offset: 2000, fault: registrytest.Header("Content-Range", "bytes 2000-4999/6000"), gets: 1, is: oci.ErrCorrupt},
-		"range beyond the end":    {offset: 2000, fault: registrytest.Header("Content-Range", "bytes 2000-5000/*"), gets: 2},
-		"range of another length": {offset: 2000, fault: registrytest.Header("Content-Range", "bytes 2000-4000/5000"), gets: 2},
-		"range without numbers":   {offset: 2000, fault: registrytest.Header("Content-Range", "bytes all"), gets: 2},
-		"range missing":           {offset: 2000, fault: registrytest.Header("Content-Range", ""), gets: 2},
-		"size left open":          {offset: 2000, fault: registrytest.Header("Content-Range", "bytes 2000-4999/*"), gets: 1},
+		"range of another place": {
+			offset: 2000, fault: registrytest.Header("Content-Range", "bytes 1000-4999/5000"), gets: 2,
+		},
+		"range of another size": {
+			offset: 2000, fault: registrytest.Header("Content-Range", "bytes 2000-4999/6000"), gets: 1,
+			is: oci.ErrCorrupt,
+		},
+		"range beyond the end": {
+			offset: 2000, fault: registrytest.Header("Content-Range", "bytes 2000-5000/*"), gets: 2,
+		},
+		"range of another length": {
+			offset: 2000, fault: registrytest.Header("Content-Range", "bytes 2000-4000/5000"), gets: 2,
+		},
+		"range without numbers": {offset: 2000, fault: registrytest.Header("Content-Range", "bytes all"), gets: 2},
+		"range missing":         {offset: 2000, fault: registrytest.Header("Content-Range", ""), gets: 2},
+		"size left open": {
+			offset: 2000, fault: registrytest.Header("Content-Range", "bytes 2000-4999/*"), gets: 1,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := registrytest.New(t, test.o)

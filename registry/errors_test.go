@@ -25,17 +25,28 @@ func TestStatusError(t *testing.T) {
 	}{
 		"manifest unknown": {
 			404, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"v1"}}]}`,
-			"MANIFEST_UNKNOWN", `manifest unknown {"Tag":"v1"}`, []error{oci.ErrNotFound},
+			"MANIFEST_UNKNOWN", `manifest unknown {"Tag":"v1"}`,
+			[]error{oci.ErrNotFound},
 		},
-		"blob unknown with an odd status": {400, `{"errors":[{"code":"BLOB_UNKNOWN"}]}`, "BLOB_UNKNOWN", "", []error{oci.ErrNotFound}},
-		"name unknown":                    {404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`, "NAME_UNKNOWN", "", []error{oci.ErrNotFound}},
-		"upload unknown":                  {404, `{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}`, "BLOB_UPLOAD_UNKNOWN", "", nil},
-		"unauthorized":                    {401, ``, "", "", []error{oci.ErrDenied}},
-		"denied":                          {403, `{"errors":[{"code":"DENIED","message":"no"}]}`, "DENIED", "no", []error{oci.ErrDenied}},
+		"blob unknown with an odd status": {
+			400, `{"errors":[{"code":"BLOB_UNKNOWN"}]}`, "BLOB_UNKNOWN", "", []error{oci.ErrNotFound},
+		},
+		"name unknown": {
+			404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`, "NAME_UNKNOWN", "", []error{oci.ErrNotFound},
+		},
+		"upload unknown": {
+			404, `{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}`, "BLOB_UPLOAD_UNKNOWN", "", nil,
+		},
+		"unauthorized": {401, ``, "", "", []error{oci.ErrDenied}},
+		"denied": {
+			403, `{"errors":[{"code":"DENIED","message":"no"}]}`, "DENIED", "no", []error{oci.ErrDenied},
+		},
 		"two errors": {
 			400, `{"errors":[{"code":"A","message":"a"},{"code":"B","message":"b","detail":null}]}`, "A", "a; B: b", nil,
 		},
-		"text of a proxy":       {502, "<html>\n  <b>Bad\x1b[31m gateway</b>\r\n</html>", "", "<html> <b>Bad[31m gateway</b> </html>", nil},
+		"text of a proxy": {
+			502, "<html>\n  <b>Bad\x1b[31m gateway</b>\r\n</html>", "", "<html> <b>Bad[31m gateway</b> </html>", nil,
+		},
 		"escapes in the code":   {400, `{"errors":[{"code":"A\u001b[0m","message":"b"}]}`, "A[0m", "b", nil},
 		"long text":             {500, long, "", long[:maxErrorMessage] + "...", nil},
 		"JSON of something":     {500, `{"errors":"x"}`, "", `{"errors":"x"}`, nil},
@@ -54,7 +65,8 @@ func TestStatusError(t *testing.T) {
 			if got.Status != test.status || got.Code != test.code || got.Message != test.message {
 				t.Errorf("got %d %q %.100q", got.Status, got.Code, got.Message)
 			}
-			if text := got.Error(); !strings.HasPrefix(text, "GET https://registry.example/v2/a/manifests/v1: ") || strings.Contains(text, "hunter2") {
+			text := got.Error()
+			if !strings.HasPrefix(text, "GET https://registry.example/v2/a/manifests/v1: ") || strings.Contains(text, "hunter2") {
 				t.Errorf("text %.200q", text)
 			}
 			for _, sentinel := range []error{oci.ErrNotFound, oci.ErrDenied, oci.ErrCorrupt} {
@@ -119,12 +131,14 @@ func TestScheme(t *testing.T) {
 		o   HostOptions
 		is  error
 	}{
-		"loopback":                        {plain, HostOptions{}, oci.ErrNotFound},
-		"http":                            {plain, HostOptions{Scheme: SchemeHTTP}, oci.ErrNotFound},
-		"https to http":                   {plain, HostOptions{Scheme: SchemeHTTPS}, ErrPlainHTTP},
-		"insecure finds http":             {plain, HostOptions{InsecureSkipVerify: true}, oci.ErrNotFound},
-		"insecure finds https":            {secure, HostOptions{InsecureSkipVerify: true}, oci.ErrNotFound},
-		"insecure https does not go back": {plain, HostOptions{InsecureSkipVerify: true, Scheme: SchemeHTTPS}, ErrPlainHTTP},
+		"loopback":             {plain, HostOptions{}, oci.ErrNotFound},
+		"http":                 {plain, HostOptions{Scheme: SchemeHTTP}, oci.ErrNotFound},
+		"https to http":        {plain, HostOptions{Scheme: SchemeHTTPS}, ErrPlainHTTP},
+		"insecure finds http":  {plain, HostOptions{InsecureSkipVerify: true}, oci.ErrNotFound},
+		"insecure finds https": {secure, HostOptions{InsecureSkipVerify: true}, oci.ErrNotFound},
+		"insecure https does not go back": {
+			plain, HostOptions{InsecureSkipVerify: true, Scheme: SchemeHTTPS}, ErrPlainHTTP,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, clock := newTestClient(t, test.srv, Options{Host: func(string) HostOptions { return test.o }})
@@ -206,7 +220,8 @@ func TestCredentials(t *testing.T) {
 // Harbor answers so when there is no such project.
 func TestUnauthorizedWithoutChallenge(t *testing.T) {
 	srv := registrytest.New(t, registrytest.Options{})
-	srv.Fault(registrytest.Match{}, registrytest.Status(401, `{"errors":[{"code":"UNAUTHORIZED","message":"project nope not found"}]}`, "Www-Authenticate", ""))
+	body := `{"errors":[{"code":"UNAUTHORIZED","message":"project nope not found"}]}`
+	srv.Fault(registrytest.Match{}, registrytest.Status(401, body, "Www-Authenticate", ""))
 	c, _ := newTestClient(t, srv, Options{})
 	_, d := content(3)
 	err := c.Push(context.Background(), repoOf(srv, "nope/x"), d, (&opener{raw: []byte("abc")}).Open)
@@ -237,7 +252,8 @@ func TestErrorsNameTokenServer(t *testing.T) {
 
 func TestUserAgent(t *testing.T) {
 	srv := registrytest.New(t, registrytest.Options{
-		Auth: registrytest.Bearer, Username: testUser, Password: testPassword, RedirectBlobs: true, Location: registrytest.OtherHost,
+		Auth: registrytest.Bearer, Username: testUser, Password: testPassword,
+		RedirectBlobs: true, Location: registrytest.OtherHost,
 	})
 	raw, d := content(3000)
 	c, _ := newTestClient(t, srv, Options{UserAgent: "ferry/test"})
@@ -272,7 +288,8 @@ func TestParseCAs(t *testing.T) {
 
 func TestAPIAddr(t *testing.T) {
 	for name, want := range map[string]string{
-		"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io", "quay.io": "quay.io", "localhost:5000": "localhost:5000",
+		"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io",
+		"quay.io": "quay.io", "localhost:5000": "localhost:5000",
 	} {
 		if got := apiAddr(name); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)

@@ -26,7 +26,8 @@ func checkDescriptor(d oci.Descriptor) error {
 		return fmt.Errorf("blob %s: size %d", d.Digest, d.Size)
 	}
 	if d.Size > oci.MaxManifestSize && oci.IsManifest(d.MediaType) {
-		return fmt.Errorf("manifest %s: %d bytes, more than %d: %w", d.Digest, d.Size, oci.MaxManifestSize, oci.ErrUnsupported)
+		return fmt.Errorf("manifest %s: %d bytes, more than %d: %w",
+			d.Digest, d.Size, oci.MaxManifestSize, oci.ErrUnsupported)
 	}
 	return nil
 }

@@ -40,10 +40,11 @@ func (c *Client) Resolve(ctx context.Context, ref oci.Reference) (oci.Descriptor
 	if target == "" {
 		return oci.Descriptor{}, fmt.Errorf("reference %s has neither tag nor digest", ref)
 	}
-	d, err := c.headManifest(ctx, ref.Repository, target, ref.Digest, false)
+	l := lookup{repo: ref.Repository, target: target, want: ref.Digest}
+	d, err := c.headManifest(ctx, l)
 	var status *Error
 	if errors.Is(err, errIncomplete) || errors.As(err, &status) && mayDifferForGet(status) {
-		return c.readManifest(ctx, ref.Repository, target, ref.Digest, false)
+		return c.readManifest(ctx, l)
 	}
 	return d, err
 }
@@ -56,75 +57,85 @@ func mayDifferForGet(e *Error) bool {
 
 // Tagged returns the descriptor of the manifest that tag names in to now.
 func (c *Client) Tagged(ctx context.Context, to oci.Repository, tag string) (oci.Descriptor, error) {
-	d, err := c.headManifest(ctx, to, tag, "", true)
+	l := lookup{repo: to, target: tag, push: true}
+	d, err := c.headManifest(ctx, l)
 	if errors.Is(err, errIncomplete) {
-		return c.readManifest(ctx, to, tag, "", true)
+		return c.readManifest(ctx, l)
 	}
 	return d, err
+}
+
+// lookup is the question for a manifest.
+type lookup struct {
+	repo   oci.Repository
+	target string        // tag or digest
+	want   digest.Digest // the digest that is known already, or empty
+	push   bool          // as part of a push
+}
+
+func (c *Client) look(ctx context.Context, method string, l lookup) (*http.Response, error) {
+	return c.send(ctx, call{
+		method: method, repo: l.repo, path: "manifests/" + l.target, push: l.push,
+		header: http.Header{"Accept": {acceptManifests}}, want: []int{http.StatusOK},
+	})
 }
 
 // errIncomplete says that an answer does not describe the manifest.
 var errIncomplete = errors.New("incomplete answer")
 
-// headManifest asks for the descriptor of target, a tag or a digest. It returns errIncomplete when the answer lacks
-// something. Want is the digest that is known already, or empty.
-func (c *Client) headManifest(ctx context.Context, repo oci.Repository, target string, want digest.Digest, push bool) (oci.Descriptor, error) {
-	resp, err := c.send(ctx, call{
-		method: http.MethodHead, repo: repo, path: "manifests/" + target, push: push,
-		header: http.Header{"Accept": {acceptManifests}}, want: []int{http.StatusOK},
-	})
+// headManifest asks for the descriptor of a manifest. It returns errIncomplete when the answer lacks something.
+func (c *Client) headManifest(ctx context.Context, l lookup) (oci.Descriptor, error) {
+	resp, err := c.look(ctx, http.MethodHead, l)
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
 	resp.Body.Close()
-	d := oci.Descriptor{MediaType: mediaType(resp), Digest: want, Size: resp.ContentLength}
-	if want == "" {
+	d := oci.Descriptor{MediaType: mediaType(resp), Digest: l.want, Size: resp.ContentLength}
+	if l.want == "" {
 		d.Digest = digest.Digest(resp.Header.Get(headerDigest))
 	}
 	if !oci.IsManifest(d.MediaType) || d.Digest.Validate() != nil || d.Size <= 0 {
 		return oci.Descriptor{}, errIncomplete
 	}
 	if d.Size > oci.MaxManifestSize {
-		return oci.Descriptor{}, tooLarge(repo, target, d.Size)
+		return oci.Descriptor{}, tooLarge(l.repo, l.target, d.Size)
 	}
 	return d, nil
 }
 
-// readManifest reads target and returns what it is.
-func (c *Client) readManifest(ctx context.Context, repo oci.Repository, target string, want digest.Digest, push bool) (oci.Descriptor, error) {
-	resp, err := c.send(ctx, call{
-		method: http.MethodGet, repo: repo, path: "manifests/" + target, push: push,
-		header: http.Header{"Accept": {acceptManifests}}, want: []int{http.StatusOK},
-	})
+// readManifest reads a manifest and returns what it is.
+func (c *Client) readManifest(ctx context.Context, l lookup) (oci.Descriptor, error) {
+	resp, err := c.look(ctx, http.MethodGet, l)
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, oci.MaxManifestSize+1))
 	if err != nil {
-		return oci.Descriptor{}, fmt.Errorf("manifest %s of %s: %w", target, repo, err)
+		return oci.Descriptor{}, fmt.Errorf("manifest %s of %s: %w", l.target, l.repo, err)
 	}
 	if len(raw) > oci.MaxManifestSize {
-		return oci.Descriptor{}, tooLarge(repo, target, max(resp.ContentLength, int64(len(raw))))
+		return oci.Descriptor{}, tooLarge(l.repo, l.target, max(resp.ContentLength, int64(len(raw))))
 	}
-	if want == "" {
-		want = digest.Digest(resp.Header.Get(headerDigest))
-		if want.Validate() != nil {
-			want = digest.FromBytes(raw)
+	if l.want == "" {
+		l.want = digest.Digest(resp.Header.Get(headerDigest))
+		if l.want.Validate() != nil {
+			l.want = digest.FromBytes(raw)
 		}
 	}
-	d := oci.Descriptor{MediaType: mediaType(resp), Digest: want, Size: int64(len(raw))}
+	d := oci.Descriptor{MediaType: mediaType(resp), Digest: l.want, Size: int64(len(raw))}
 	if err := oci.CheckBytes(d, raw); err != nil {
-		return oci.Descriptor{}, fmt.Errorf("manifest %s of %s: %w", target, repo, err)
+		return oci.Descriptor{}, fmt.Errorf("manifest %s of %s: %w", l.target, l.repo, err)
 	}
 	if d.MediaType, err = manifestType(d.MediaType, raw); err != nil {
-		return oci.Descriptor{}, fmt.Errorf("manifest %s of %s: %w", target, repo, err)
+		return oci.Descriptor{}, fmt.Errorf("manifest %s of %s: %w", l.target, l.repo, err)
 	}
 	return d, nil
 }
 
 func tooLarge(repo oci.Repository, target string, size int64) error {
-	return fmt.Errorf("manifest %s of %s: %d bytes, more than %d: %w", target, repo, size, oci.MaxManifestSize, oci.ErrUnsupported)
+	return fmt.Errorf("manifest %s of %s: %d bytes, more than %d: %w",
+		target, repo, size, oci.MaxManifestSize, oci.ErrUnsupported)
 }
 
 // mediaType returns that of the answer, without parameters.

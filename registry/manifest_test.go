@@ -65,31 +65,52 @@ func TestResolve(t *testing.T) {
 		says   string
 		counts map[string]int
 	}{
-		"tag":              {counts: map[string]int{"HEAD manifest": 1, "": 1}},
-		"digest":           {ref: want.Digest.String(), counts: map[string]int{"HEAD manifest": 1, "": 1}},
-		"parameters":       {stored: want.MediaType + "; charset=utf-8", counts: map[string]int{"": 1}},
-		"no digest header": {o: registrytest.Options{NoDigestHeader: true}, counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1, "": 2}},
+		"tag":        {counts: map[string]int{"HEAD manifest": 1, "": 1}},
+		"digest":     {ref: want.Digest.String(), counts: map[string]int{"HEAD manifest": 1, "": 1}},
+		"parameters": {stored: want.MediaType + "; charset=utf-8", counts: map[string]int{"": 1}},
+		"no digest header": {
+			o:      registrytest.Options{NoDigestHeader: true},
+			counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1, "": 2},
+		},
 		"digest without header": {
 			o: registrytest.Options{NoDigestHeader: true}, ref: want.Digest.String(), counts: map[string]int{"HEAD manifest": 1, "": 1},
 		},
-		"HEAD not known":         {o: registrytest.Options{NoHead: true}, counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1}},
-		"HEAD says it is absent": {match: head, fault: registrytest.Status(404, ""), counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1}},
-		"HEAD without length":    {match: head, fault: registrytest.Header("Content-Length", ""), counts: map[string]int{"GET manifest": 1}},
-		"type of no manifest":    {stored: "application/json", counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1}},
-		"no type":                {stored: " ", counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1}},
+		"HEAD not known": {
+			o: registrytest.Options{NoHead: true}, counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1},
+		},
+		"HEAD says it is absent": {
+			match: head, fault: registrytest.Status(404, ""),
+			counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1},
+		},
+		"HEAD without length": {
+			match: head, fault: registrytest.Header("Content-Length", ""), counts: map[string]int{"GET manifest": 1},
+		},
+		"type of no manifest": {
+			stored: "application/json", counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1},
+		},
+		"no type": {stored: " ", counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1}},
 		"the registry lies about the digest of a digest": {
 			ref: want.Digest.String(), match: manifest,
 			fault: registrytest.Header("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)),
 		},
-		"absent": {ref: "v2", is: oci.ErrNotFound, says: "MANIFEST_UNKNOWN", counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1}},
+		"absent": {
+			ref: "v2", is: oci.ErrNotFound, says: "MANIFEST_UNKNOWN",
+			counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1},
+		},
 		"denied": {
 			match: manifest, fault: registrytest.Code(403, "DENIED", "not for you"), is: oci.ErrDenied, says: "not for you",
 			counts: map[string]int{"HEAD manifest": 1, "GET manifest": 1},
 		},
-		"schema 1": {raw: schema1, stored: "application/vnd.docker.distribution.manifest.v1+prettyjws", is: oci.ErrUnsupported, says: "schema 1"},
-		"no image": {raw: []byte(`{"mediaType":"application/x"}`), stored: "application/x", is: oci.ErrUnsupported, says: "application/x"},
-		"no JSON":  {raw: []byte(`<html>`), stored: "text/html", is: oci.ErrUnsupported, says: "text/html"},
-		"huge":     {raw: huge, is: oci.ErrUnsupported, says: "4194305 bytes"},
+		"schema 1": {
+			raw: schema1, stored: "application/vnd.docker.distribution.manifest.v1+prettyjws", is: oci.ErrUnsupported,
+			says: "schema 1",
+		},
+		"no image": {
+			raw: []byte(`{"mediaType":"application/x"}`), stored: "application/x", is: oci.ErrUnsupported,
+			says: "application/x",
+		},
+		"no JSON": {raw: []byte(`<html>`), stored: "text/html", is: oci.ErrUnsupported, says: "text/html"},
+		"huge":    {raw: huge, is: oci.ErrUnsupported, says: "4194305 bytes"},
 		"huge without length": {
 			raw: huge, match: head, fault: registrytest.Header("Content-Length", ""), is: oci.ErrUnsupported,
 			counts: map[string]int{"GET manifest": 1},

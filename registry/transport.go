@@ -15,7 +15,10 @@ import (
 const (
 	dialTimeout = 30 * time.Second
 	// socketBuffer is the size of a connection's read and write buffers, in bytes. A large one saves system calls.
-	socketBuffer = 128 << 10
+	socketBuffer = 64 << 10
+	// pingAfter is how long nothing may come on a HTTP/2 connection before it is tested. The requests that repeat a
+	// stalled one would otherwise go to the same dead connection.
+	pingAfter = 30 * time.Second
 	// idlePerHost is how many connections to one host stay open between two requests.
 	idlePerHost = 64
 )
@@ -32,6 +35,7 @@ func newTransport(o HostOptions, proxy func(*http.Request) (*url.URL, error)) *h
 		TLSClientConfig:       &tls.Config{RootCAs: roots(o.CAs), InsecureSkipVerify: o.InsecureSkipVerify},
 		TLSHandshakeTimeout:   dialTimeout,
 		ForceAttemptHTTP2:     true, // net/http leaves it out when it gets a TLS config
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter / 2},
 		DisableCompression:    true,
 		MaxIdleConnsPerHost:   idlePerHost,
 		IdleConnTimeout:       90 * time.Second,

@@ -26,7 +26,6 @@ type upload struct {
 	h        *host
 	repo     oci.Repository
 	location *url.URL // where the next request of the session goes
-	offset   int64    // bytes of the blob that the registry has; always 0 until sessions are resumed
 }
 
 // sessions are uploads that a registry opened when it was asked to mount a blob and could not.

@@ -318,15 +318,21 @@ func TestMount(t *testing.T) {
 		want  bool
 		posts int // with the push that follows
 	}{
-		"mounted":                       {want: true, posts: 1},
-		"mounted with a token":          {o: bearer, want: true, posts: 2}, // and one without
-		"not supported":                 {o: registrytest.Options{NoMount: true}, posts: 1},
-		"no right to read the source":   {o: denied, posts: 4},
-		"401":                           {fault: registrytest.Code(401, "UNAUTHORIZED", "project nope not found"), posts: 2},
-		"405":                           {fault: registrytest.Status(405, ""), posts: 2},
-		"500":                           {fault: registrytest.Status(500, ""), posts: 3},
-		"mounted as something else":     {fault: registrytest.Header("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)), posts: 2},
-		"not supported and no location": {o: registrytest.Options{NoMount: true}, fault: registrytest.Header("Location", ""), posts: 2},
+		"mounted":                     {want: true, posts: 1},
+		"mounted with a token":        {o: bearer, want: true, posts: 2}, // and one without
+		"not supported":               {o: registrytest.Options{NoMount: true}, posts: 1},
+		"no right to read the source": {o: denied, posts: 4},
+		"401": {
+			fault: registrytest.Code(401, "UNAUTHORIZED", "project nope not found"), posts: 2,
+		},
+		"405": {fault: registrytest.Status(405, ""), posts: 2},
+		"500": {fault: registrytest.Status(500, ""), posts: 3},
+		"mounted as something else": {
+			fault: registrytest.Header("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)), posts: 2,
+		},
+		"not supported and no location": {
+			o: registrytest.Options{NoMount: true}, fault: registrytest.Header("Location", ""), posts: 2,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := registrytest.New(t, test.o)

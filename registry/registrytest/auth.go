@@ -45,7 +45,8 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request, q *Request) b
 		if s.useToken(r, need) {
 			return true
 		}
-		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Bearer realm=%q,service=\"registrytest\"%s", s.main.URL+tokenPath, challengeScope(need)))
+		challenge := fmt.Sprintf("Bearer realm=%q,service=%q%s", s.main.URL+tokenPath, "registrytest", challengeScope(need))
+		w.Header().Set("WWW-Authenticate", challenge)
 	default:
 		return true
 	}
