@@ -188,6 +188,27 @@ func (s *Store) Remove() error {
 	return errors.Join(errs...)
 }
 
+// Empty reports whether the store holds nothing: no blob, no part of one, no journal.
+func (s *Store) Empty() (bool, error) {
+	for _, sub := range []string{ocispec.ImageBlobsDir, partialDir, plansDir} {
+		err := filepath.WalkDir(filepath.Join(s.dir, sub), func(_ string, e fs.DirEntry, err error) error {
+			if err == nil && !e.IsDir() {
+				err = errNotEmpty
+			}
+			return err
+		})
+		switch {
+		case errors.Is(err, errNotEmpty):
+			return false, nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+var errNotEmpty = errors.New("not empty")
+
 // Sync writes the blobs that came since the last Sync, and the names, out to the disk, so that they survive a loss of
 // power.
 func (s *Store) Sync() error {
@@ -238,6 +259,19 @@ func (s *Store) Has(ctx context.Context, _ Repository, d Descriptor) (bool, erro
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Part returns how many bytes of d an earlier try has left, where the next Push goes on; whether they are right shows
+// only then. It is 0 for a blob that is whole.
+func (s *Store) Part(d Descriptor) int64 {
+	if _, err := s.path(d); err != nil {
+		return 0
+	}
+	fi, err := os.Stat(s.partPath(d))
+	if err != nil || fi.Size() > d.Size {
+		return 0
+	}
+	return fi.Size()
 }
 
 // Mount reports whether the blob d is there: a store has only one place.
@@ -345,6 +379,9 @@ func (s *Store) path(d Descriptor) (string, error) {
 	}
 	return filepath.Join(s.dir, blobFolder(d.Digest.Algorithm()), d.Digest.Encoded()), nil
 }
+
+// partPath returns where a part of the blob d lies, whose digest has been checked.
+func (s *Store) partPath(d Descriptor) string { return filepath.Join(s.dir, partialDir, d.Digest.Encoded()) }
 
 // tempSuffix ends the name of a file that is still being written.
 const tempSuffix = ".tmp"

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -135,6 +136,24 @@ func (j *Journal) Remove() error {
 	delete(j.s.journals, j.key)
 	j.s.mu.Unlock()
 	return errors.Join(j.close(), os.Remove(j.f.Name()))
+}
+
+// RemoveJournal deletes the journal key, also one that cannot be read. One that is not there is no error.
+func (s *Store) RemoveJournal(key string) error {
+	if !journalKey.MatchString(key) {
+		return fmt.Errorf("journal key %q: want lower case letters, digits and ._-", key)
+	}
+	s.mu.Lock()
+	j := s.journals[key]
+	s.mu.Unlock()
+	if j != nil {
+		return j.Remove()
+	}
+	err := os.Remove(filepath.Join(s.dir, plansDir, key+journalExt))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (j *Journal) close() error {

@@ -105,7 +105,7 @@ func (s *Store) openPart(d Descriptor) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(s.dir, partialDir, d.Digest.Encoded()), os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(s.partPath(d), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}

@@ -690,3 +690,88 @@ func TestStoreManifestOfEarlierRunIsProved(t *testing.T) {
 		t.Errorf("a manifest past the limit: error %v", err)
 	}
 }
+
+func TestStoreEmpty(t *testing.T) {
+	b := ocitest.NewBlob("application/octet-stream", ocitest.Random(1, 1000))
+	for name, c := range map[string]struct {
+		fill func(*testing.T, *oci.Store)
+		want bool
+	}{
+		"new":    {func(*testing.T, *oci.Store) {}, true},
+		"a blob": {func(t *testing.T, s *oci.Store) { pushTo(t, s, b, b.Size) }, false},
+		"a part": {func(t *testing.T, s *oci.Store) { pushTo(t, s, b, 400) }, false},
+		"a journal": {func(t *testing.T, s *oci.Store) {
+			if _, err := s.Journal("plan"); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		"a journal that was removed": {func(t *testing.T, s *oci.Store) {
+			if _, err := s.Journal("plan"); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.RemoveJournal("plan"); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, t.TempDir())
+			c.fill(t, s)
+			if got, err := s.Empty(); got != c.want || err != nil {
+				t.Errorf("empty: %v, %v; want %v", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestStorePart(t *testing.T) {
+	b := ocitest.NewBlob("application/octet-stream", ocitest.Random(1, 1000))
+	s := openStore(t, t.TempDir())
+	for _, step := range []struct{ upTo, want int64 }{{0, 0}, {400, 400}, {b.Size, 0}} {
+		pushTo(t, s, b, step.upTo)
+		if got := s.Part(b.Descriptor); got != step.want {
+			t.Errorf("after %d bytes: got %d, want %d", step.upTo, got, step.want)
+		}
+	}
+	if got := s.Part(oci.Descriptor{Digest: "sha256:../../x", Size: 9}); got != 0 {
+		t.Errorf("malformed digest: got %d", got)
+	}
+}
+
+func TestRemoveJournalThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	if err := s.RemoveJournal("plan"); err != nil {
+		t.Errorf("none there: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "plans", "plan.jsonl"), []byte("\x00\x00\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Journal("plan"); !errors.Is(err, oci.ErrCorrupt) {
+		t.Fatalf("error %v, want ErrCorrupt", err)
+	}
+	if err := s.RemoveJournal("plan"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Journal("plan"); err != nil {
+		t.Error(err)
+	}
+	if err := s.RemoveJournal("../lock"); err == nil {
+		t.Error("a key that is a path is taken")
+	}
+}
+
+// pushTo pushes the first n bytes of b, and the blob only when that is all of them.
+func pushTo(t *testing.T, s *oci.Store, b ocitest.Blob, n int64) {
+	t.Helper()
+	err := s.Push(t.Context(), oci.Repository{}, b.Descriptor, func(_ context.Context, offset int64) (io.ReadCloser, error) {
+		cut := iotest.ErrReader(io.ErrClosedPipe)
+		if n == b.Size {
+			cut = bytes.NewReader(nil)
+		}
+		return io.NopCloser(io.MultiReader(bytes.NewReader(b.Bytes[offset:max(offset, n)]), cut)), nil
+	})
+	if (err == nil) != (n == b.Size) {
+		t.Fatalf("push of %d bytes: %v", n, err)
+	}
+}
