@@ -381,7 +381,9 @@ func (s *Store) path(d Descriptor) (string, error) {
 }
 
 // partPath returns where a part of the blob d lies, whose digest has been checked.
-func (s *Store) partPath(d Descriptor) string { return filepath.Join(s.dir, partialDir, d.Digest.Encoded()) }
+func (s *Store) partPath(d Descriptor) string {
+	return filepath.Join(s.dir, partialDir, d.Digest.Encoded())
+}
 
 // tempSuffix ends the name of a file that is still being written.
 const tempSuffix = ".tmp"
