@@ -2,20 +2,18 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/compress"
 	"github.com/ferry-oci/ferry/oci"
 )
@@ -97,17 +95,21 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 type packing struct {
 	o        *packOptions
 	std      *stdio
+	diskOf   func(path string) (disk, error)
 	platform []oci.Platform
 	writer   compress.WriterOptions
 	labels   map[string]string
 	created  *time.Time
 	refs     []oci.Reference
 
-	from    *remote
-	store   *oci.Store
-	journal *oci.Journal
-	plan    *oci.Plan
-	failed  []failedImage // in the order in which they failed
+	from      *remote
+	store     *oci.Store
+	newStore  bool // this run has made its folder
+	journal   *oci.Journal
+	plan      *oci.Plan
+	failed    []failedImage // in the order in which they failed
+	written   bool          // the bundle has its name
+	rechecked bool          // all blobs in the store have been hashed
 }
 
 // failedImage is an image that will not be in the bundle.
@@ -116,37 +118,31 @@ type failedImage struct {
 	err error
 }
 
-func runPack(ctx context.Context, o packOptions, std *stdio) (err error) {
-	p := &packing{o: &o, std: std}
+func runPack(ctx context.Context, o packOptions, std *stdio) error {
+	p := &packing{o: &o, std: std, diskOf: diskOf}
+	return p.pack(ctx)
+}
+
+// pack is the whole run.
+func (p *packing) pack(ctx context.Context) (err error) {
 	if err := p.check(); err != nil {
 		return err
 	}
-	if p.refs, err = readRefs(o.Images, o.Files, std); err != nil {
+	if p.refs, err = readRefs(p.o.Images, p.o.Files, p.std); err != nil {
 		return err
 	}
-	if p.from, err = newRemote(&o.Source, std); err != nil {
+	if p.from, err = newRemote(&p.o.Source, p.std); err != nil {
 		return err
 	}
 	defer p.from.Close()
 	if err := p.openStore(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.closeStore(err == nil && !o.DryRun)) }()
-	if err := p.makePlan(ctx); err != nil {
-		return err
+	defer func() { err = errors.Join(err, p.closeStore(err == nil && !p.o.DryRun)) }()
+	if p.o.DryRun {
+		return p.dryRun(ctx)
 	}
-	needs, err := p.needs(ctx)
-	if err != nil {
-		return err
-	}
-	if o.DryRun {
-		return errors.Join(p.writePlan(std.Out, needs), p.verdict())
-	}
-	p.sayPlan(needs)
-	if err := needs.check(); err != nil {
-		return err
-	}
-	return p.run(ctx)
+	return p.writeBundle(ctx)
 }
 
 // check finds what is wrong with the options alone, and with the place of the output.
@@ -181,11 +177,31 @@ func (p *packing) check() (err error) {
 	if p.writer.Format == compress.XZ {
 		p.writer.XZProgram, _ = exec.LookPath("xz") // without it the library does the work
 	}
-	info, err := os.Stat(filepath.Dir(o.Output))
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s: not a folder", filepath.Dir(o.Output))
+	return checkOutput(o.Output)
+}
+
+// checkOutput finds out early that there can be no file of that name.
+func checkOutput(path string) error {
+	dir := filepath.Dir(path)
+	folder, err := os.Stat(dir)
+	if err == nil && !folder.IsDir() {
+		err = errors.New("not a folder")
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("output %s: folder %s: %w", path, dir, bareError(err))
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("output %s: %w", path, bareError(err))
+	case info.IsDir():
+		return fmt.Errorf("output %s: it is a folder", path)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("output %s: not a regular file", path)
+	}
+	return nil
 }
 
 func (p *packing) checkLabels() error {
@@ -246,159 +262,4 @@ func readList(name string, std *stdio) ([]oci.Reference, error) {
 	}
 	defer f.Close()
 	return oci.ParseList(name, f)
-}
-
-// openStore opens the store and, in it, the journal of this very plan.
-func (p *packing) openStore() error {
-	dir := p.o.Store
-	if dir == "" {
-		var err error
-		if dir, err = ownStore(p.o.Output); err != nil {
-			return err
-		}
-	}
-	store, err := oci.OpenStore(dir)
-	if err != nil {
-		return err
-	}
-	p.store = store
-	p.journal, err = store.Journal(p.journalKey())
-	if err == nil && p.o.Refresh {
-		if err = p.journal.Remove(); err == nil {
-			p.journal, err = store.Journal(p.journalKey())
-		}
-	}
-	if err != nil {
-		return errors.Join(err, store.Close())
-	}
-	return nil
-}
-
-// ownStore returns the folder for the store of an output that has no --store: always the same for the same output, and
-// never beside it, where the small disk is.
-func ownStore(output string) (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("no place for the store: %w; give one with --store DIR", err)
-	}
-	path, err := filepath.Abs(output)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256([]byte(path))
-	return filepath.Join(cache, "ferry", fmt.Sprintf("%s-%x", strings.ToLower(safeName(filepath.Base(path))), sum[:6])), nil
-}
-
-// safeName returns name with all but plain letters, digits, dots and dashes replaced, and not too long.
-func safeName(name string) string {
-	name = strings.Map(func(r rune) rune {
-		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", r) {
-			return r
-		}
-		return '_'
-	}, name)
-	return name[:min(len(name), 60)]
-}
-
-// journalKey names what is to be packed: a run with the same references goes on with what one before has resolved.
-func (p *packing) journalKey() string {
-	var names []string
-	for _, ref := range p.refs {
-		names = append(names, ref.String())
-	}
-	slices.Sort(names)
-	path, _ := filepath.Abs(p.o.Output) // a relative path serves as well
-	sum := sha256.Sum256([]byte(strings.Join(append(names, path), "\n")))
-	return fmt.Sprintf("pack-%x", sum[:12])
-}
-
-// closeStore closes the store. After a run that has done all, the journal goes, and with it a store that is of this
-// output alone.
-func (p *packing) closeStore(done bool) error {
-	switch {
-	case done && p.o.Store == "":
-		return p.store.Remove()
-	case done:
-		return errors.Join(p.journal.Remove(), p.store.Close())
-	}
-	return p.store.Close()
-}
-
-// makePlan resolves all references.
-func (p *packing) makePlan(ctx context.Context) (err error) {
-	p.plan, err = oci.MakePlan(ctx, p.refs, p.from, p.from, p.journal, oci.PlanOptions{
-		Platforms: p.platform, Missing: missingPolicies[p.o.Missing], Repin: p.o.Repin, Parallel: p.o.Transfers,
-		Events: p.planned,
-	})
-	var lacks *oci.MissingPlatformsError
-	if errors.As(err, &lacks) {
-		if err := writePlatforms(p.std.Err, lacks); err != nil {
-			return err
-		}
-		return &partialError{err}
-	}
-	if err != nil {
-		return p.from.explain(err)
-	}
-	for _, image := range p.plan.Failed() {
-		p.failed = append(p.failed, failedImage{image.Ref, p.from.explain(image.Err)})
-	}
-	return nil
-}
-
-func (p *packing) planned(e oci.PlanEvent) {
-	if e.Err != nil {
-		p.std.detail("%d of %d: %s: %v", e.Done, e.Total, e.Ref, e.Err)
-		return
-	}
-	p.std.detail("%d of %d: %s", e.Done, e.Total, e.Ref)
-}
-
-// contents returns what the bundle is to hold: all images but those that failed.
-func (p *packing) contents() bundle.Contents {
-	c := bundle.Contents{Labels: p.labels, Created: p.created}
-	gone := map[string]bool{}
-	for _, f := range p.failed {
-		gone[f.ref.String()] = true
-		c.Missing = append(c.Missing, bundle.Missing{Name: f.ref.String(), Reason: oneLine(f.err.Error())})
-	}
-	for _, image := range p.plan.Images {
-		if gone[image.Ref.String()] {
-			continue
-		}
-		e := bundle.Entry{Name: entryName(image), Root: image.Root, Pinned: image.Ref.Digest == image.Root.Digest}
-		if image.Original != nil {
-			e.Original = &image.Original.Descriptor
-		}
-		c.Images = append(c.Images, e)
-	}
-	return c
-}
-
-// entryName returns the name of an image in the bundle. One that was named by the digest of an index which had to be
-// rebuilt is named by its new one.
-func entryName(image oci.PlannedImage) string {
-	ref := image.Ref
-	if ref.Tag == "" && ref.Digest != "" {
-		ref.Digest = image.Root.Digest
-	}
-	return ref.Name()
-}
-
-// verdict lists the images that failed: why on stderr, and their names on stdout, as lines that can be fed back.
-func (p *packing) verdict() error {
-	if len(p.failed) == 0 {
-		return nil
-	}
-	for _, f := range p.failed {
-		p.std.complain(fmt.Sprintf("ferry: image %s: %v", f.ref, f.err))
-		if _, err := fmt.Fprintln(p.std.Out, f.ref); err != nil {
-			return err
-		}
-	}
-	text := fmt.Sprintf("%d of %s could not be fetched", len(p.failed), plural(len(p.refs), "image"))
-	if !p.o.KeepGoing && !p.o.DryRun {
-		text += "; no bundle was written (--keep-going writes it without them), and what was fetched is kept for the next run"
-	}
-	return &partialError{&summaryError{text: text, err: p.failed[0].err}}
 }

@@ -29,6 +29,63 @@ type packNeeds struct {
 	output spaceNeed
 }
 
+// makePlan resolves all references.
+func (p *packing) makePlan(ctx context.Context) (err error) {
+	if n := p.resumed(); n > 0 {
+		p.std.say("going on with what an earlier run has resolved: %d of %s; --refresh resolves tags anew",
+			n, plural(len(p.refs), "image"))
+	}
+	p.plan, err = oci.MakePlan(ctx, p.refs, p.from, p.from, p.cache(), oci.PlanOptions{
+		Platforms: p.platform, Missing: missingPolicies[p.o.Missing], Repin: p.o.Repin, Parallel: p.o.Transfers,
+		Events: p.planned,
+	})
+	var lacks *oci.MissingPlatformsError
+	if err != nil && !errors.As(err, &lacks) {
+		return p.from.explain(err)
+	}
+	for _, image := range p.plan.Failed() {
+		p.failed = append(p.failed, failedImage{image.Ref, p.from.explain(image.Err)})
+	}
+	if lacks == nil {
+		return nil
+	}
+	if err := writePlatforms(p.std.Err, lacks); err != nil {
+		return err
+	}
+	p.explainFailed()
+	return &partialError{fmt.Errorf("%d of %s lack a platform that was asked for; --platform-missing=available takes what there is, "+
+		"--platform-missing=drop leaves them out", len(lacks.Images), plural(len(p.plan.Images), "image"))}
+}
+
+func (p *packing) planned(e oci.PlanEvent) {
+	if e.Err != nil {
+		p.std.detail("%d of %d: %s: %v", e.Done, e.Total, e.Ref, e.Err)
+		return
+	}
+	p.std.detail("%d of %d: %s", e.Done, e.Total, e.Ref)
+}
+
+// dryRun prints the plan on stdout and fetches nothing but manifests, which it does not keep.
+func (p *packing) dryRun(ctx context.Context) error {
+	if err := p.makePlan(ctx); err != nil {
+		return err
+	}
+	if len(p.images()) == 0 {
+		return p.verdict()
+	}
+	needs, err := p.needs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.writePlan(p.std.Out, needs); err != nil {
+		return err
+	}
+	if err := needs.check(); err != nil {
+		return err
+	}
+	return p.verdict()
+}
+
 // needs finds out what there is to fetch, and what is free where it goes.
 func (p *packing) needs(ctx context.Context) (*packNeeds, error) {
 	n := &packNeeds{size: p.plan.Size()}
@@ -41,14 +98,16 @@ func (p *packing) needs(ctx context.Context) (*packNeeds, error) {
 		if has {
 			n.have += d.Size
 		} else {
-			n.fetch += d.Size
+			part := p.store.Part(d)
+			n.have += part
+			n.fetch += d.Size - part
 		}
 	}
 	n.store = spaceNeed{what: "store", path: p.store.Dir(), size: n.fetch}
 	n.output = spaceNeed{what: "output", path: p.o.Output, size: n.size.Bytes + tarOverhead(n.size.Blobs)}
 	for _, need := range []*spaceNeed{&n.store, &n.output} {
 		var err error
-		if need.disk, err = diskOf(need.path); err != nil {
+		if need.disk, err = p.diskOf(need.path); err != nil {
 			return nil, err
 		}
 	}
@@ -109,9 +168,6 @@ func (p *packing) writePlan(w io.Writer, n *packNeeds) error {
 	}
 	b.WriteString("\n")
 	p.describePlan(&b, n)
-	if err := n.check(); err != nil {
-		fmt.Fprintf(&b, "this would fail: %v\n", err)
-	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -183,8 +239,8 @@ func (p *packing) describeSpecial(b *strings.Builder) {
 		fmt.Fprintf(b, "%s get a new digest, because platforms are left out, and signatures of the whole do not fit them; "+
 			"the original index is kept in the bundle\n", plural(rebuilt, "image"))
 	}
-	for _, f := range p.failed {
-		fmt.Fprintf(b, "cannot be fetched: %s: %s\n", f.ref, oneLine(f.err.Error()))
+	if n := len(p.failed); n > 0 {
+		fmt.Fprintf(b, "cannot be fetched: %s, why is said at the end: %s\n", plural(n, "image"), someNames(p.failedNames()))
 	}
 }
 

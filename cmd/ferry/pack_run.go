@@ -4,61 +4,80 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/compress"
 	"github.com/ferry-oci/ferry/oci"
 )
 
-// maxSeals is how often the bundle is begun: anew after images failed, and after blobs that an earlier run had left in
-// the store turned out to be damaged.
-const maxSeals = 4
-
 // sealedBundle is what is known of a bundle that was written.
 type sealedBundle struct {
 	head      *bundle.Head
 	contentID string
-	size      int64
-	sum       string
 }
 
-// run fetches all blobs and, beside that, writes the bundle.
-func (p *packing) run(ctx context.Context) error {
+// writeBundle is a run that is not dry. The output is begun first: where it cannot be written nothing need be asked.
+func (p *packing) writeBundle(ctx context.Context) error {
 	out, err := bundle.CreateOutput(p.o.Output)
 	if err != nil {
 		return err
 	}
-	sealed, err := p.fetchAndSeal(ctx, out)
+	sealed, err := p.fill(ctx, out)
 	if err != nil || sealed == nil {
 		out.Abort()
-		return errors.Join(err, p.verdict())
+		if err == nil {
+			err = p.verdict()
+		}
+		return err
 	}
-	sealed.size, sealed.sum = out.Size(), out.Sum()
 	if err := out.Commit(); err != nil {
 		return err
 	}
+	p.written = true
 	if err := p.nameImages(ctx); err != nil {
 		return err
 	}
-	p.saySealed(sealed)
+	p.saySealed(sealed, out)
 	return p.verdict()
 }
 
-// fetchAndSeal returns nil when images failed and no bundle is to be written without them.
+// fill plans, fetches and seals. It returns nil when images failed and no bundle is to be written without them.
+func (p *packing) fill(ctx context.Context, out *bundle.Output) (*sealedBundle, error) {
+	if err := p.makePlan(ctx); err != nil {
+		return nil, err
+	}
+	if len(p.images()) == 0 {
+		return nil, nil
+	}
+	needs, err := p.needs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.sayPlan(needs)
+	if err := needs.check(); err != nil {
+		return nil, err
+	}
+	return p.fetchAndSeal(ctx, out)
+}
+
+// fetchAndSeal begins the bundle, and begins it anew without images that failed since, and once more when a blob that an
+// earlier run has left in the store turned out to be damaged.
 func (p *packing) fetchAndSeal(ctx context.Context, out *bundle.Output) (*sealedBundle, error) {
-	for try := 1; ; try++ {
+	for {
+		failed := len(p.failed)
 		sealed, err := p.sealOnce(ctx, out)
 		var bad *sealError
 		switch {
 		case err == nil && sealed != nil:
 			return sealed, nil
-		case err == nil && !p.o.KeepGoing:
+		case err == nil && !p.sealing():
 			return nil, nil
-		case err == nil: // without the images that have failed since
-		case errors.As(err, &bad) && errors.Is(err, oci.ErrCorrupt) && try < maxSeals:
-			// An earlier run left it; fetched again, it is hashed on its way.
-			p.std.warn("the store had a damaged blob, which is fetched again: %v", bad.err)
-			if err := p.store.Drop(bad.blob); err != nil {
+		case err == nil:
+			p.std.say("sealing starts over without %s", plural(len(p.failed)-failed, "image"))
+		case errors.As(err, &bad) && errors.Is(err, oci.ErrCorrupt) && !p.rechecked:
+			p.std.say("the store has a damaged blob of an earlier run; checking all that are needed")
+			if err := p.recheck(ctx); err != nil {
 				return nil, err
 			}
 		default:
@@ -70,10 +89,11 @@ func (p *packing) fetchAndSeal(ctx context.Context, out *bundle.Output) (*sealed
 	}
 }
 
-// sealOnce fetches what the store lacks while the bundle is written. It returns nil when images failed, which are added
-// to p.failed; the others have been fetched then.
+// sealOnce fetches what the store lacks while the bundle is written. It returns nil when no bundle was written because
+// images failed. Those that failed now are added to p.failed; the others have been fetched then.
 func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBundle, error) {
-	jobs, refs := p.jobs()
+	images := p.images()
+	jobs := copyJobs(images)
 	watch := newCopyWatch(p.std, "pack", roots(jobs))
 	defer watch.end()
 	ctx, cancel := context.WithCancel(ctx)
@@ -94,38 +114,79 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 	}
 	for i, o := range report.Outcomes {
 		if o.Err != nil {
-			p.failed = append(p.failed, failedImage{refs[i], p.from.explain(o.Err)})
+			p.failed = append(p.failed, failedImage{images[i].Ref, p.from.explain(o.Err)})
 		}
 	}
-	if !p.sealing() || len(report.Failed()) > 0 {
+	if len(report.Failed()) > 0 {
 		return nil, nil
 	}
 	return s, sealErr
 }
 
 // sealing reports whether a bundle is to be written, as far as is known now.
-func (p *packing) sealing() bool { return len(p.failed) == 0 || p.o.KeepGoing }
+func (p *packing) sealing() bool { return len(p.failed) == 0 || p.o.KeepGoing && len(p.images()) > 0 }
 
-// startSeal begins to write the bundle and returns the function that waits for its end. When the output cannot be
-// written, there is no use in fetching on, and cancel is called.
-func (p *packing) startSeal(ctx context.Context, cancel func(), out *bundle.Output, a *arrivals) func() (*sealedBundle, error) {
+// startSeal begins to write the bundle and returns the function that waits for its end; that gives nil when none is to
+// be written. When the output cannot be written, there is no use in fetching on, and cancel is called.
+func (p *packing) startSeal(
+	ctx context.Context, cancel func(), out *bundle.Output, a *arrivals,
+) func() (*sealedBundle, error) {
 	if !p.sealing() {
 		return func() (*sealedBundle, error) { return nil, nil }
 	}
 	s := &sealer{store: p.store, output: out, contents: p.contents(), options: p.writer, arrivals: a}
-	var sealed sealedBundle
+	var sealed *sealedBundle
 	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if sealed.head, sealed.contentID, err = s.run(ctx); err != nil && !errors.Is(err, errNotFetched) {
+		if sealed, err = s.run(ctx); err != nil && !errors.Is(err, errNotFetched) {
 			cancel()
 		}
 	}()
 	return func() (*sealedBundle, error) {
 		<-done
-		return &sealed, err
+		return sealed, err
 	}
+}
+
+// contents returns what the bundle is to hold: all images but those that failed. Images that have one name, as the same
+// index under two digests has after both were rebuilt, are one.
+func (p *packing) contents() bundle.Contents {
+	c := bundle.Contents{Labels: p.labels, Created: p.created}
+	for _, f := range p.failed {
+		c.Missing = append(c.Missing, bundle.Missing{Name: f.ref.String(), Reason: shortReason(f.err)})
+	}
+	names := map[string]bool{}
+	for _, image := range p.images() {
+		e := bundle.Entry{Name: entryName(image), Root: image.Root, Pinned: image.Ref.Digest == image.Root.Digest}
+		if names[e.Name] {
+			continue
+		}
+		names[e.Name] = true
+		if image.Original != nil {
+			e.Original = &image.Original.Descriptor
+		}
+		c.Images = append(c.Images, e)
+	}
+	return c
+}
+
+// shortReason returns why an image is missing, in one line that fits into the head of a bundle.
+func shortReason(err error) string {
+	const most = 1000
+	text := oneLine(err.Error())
+	return strings.ToValidUTF8(text[:min(len(text), most)], "")
+}
+
+// entryName returns the name of an image in the bundle. One that was named by the digest of an index which had to be
+// rebuilt is named by its new one.
+func entryName(image oci.PlannedImage) string {
+	ref := image.Ref
+	if ref.Tag == "" && ref.Digest != "" {
+		ref.Digest = image.Root.Digest
+	}
+	return ref.Name()
 }
 
 // fetch moves all blobs that the store lacks into it.
@@ -134,15 +195,16 @@ func (p *packing) fetch(ctx context.Context, jobs []oci.Job, a *arrivals, watch 
 		Transfers: p.o.Transfers,
 		Stop:      func(err error) bool { return !fromSource(err) },
 		Events: func(e oci.Event) {
-			if e.Kind == oci.EventDone || e.Kind == oci.EventSkipped {
+			switch e.Kind {
+			case oci.EventDone, oci.EventSkipped, oci.EventManifest:
 				a.add(e.Descriptor.Digest)
 			}
 			watch.event(e)
 		},
 	})
 	if err == nil {
-		p.std.say("fetched %s in %s; the store had %s", formatSize(report.MovedBytes), plural(report.Moved, "blob"),
-			plural(report.Skipped, "blob"))
+		p.std.say("fetched %s in %s; the store had %s (%s)", formatSize(report.MovedBytes), plural(report.Moved, "blob"),
+			plural(report.Skipped, "blob"), formatSize(report.SkippedBytes))
 	}
 	return report, err
 }
@@ -154,22 +216,15 @@ func fromSource(err error) bool {
 	return errors.As(err, &at) && at.Source || errors.Is(err, oci.ErrCorrupt)
 }
 
-// jobs returns the work of the copy, and for each job the reference that it is about.
-func (p *packing) jobs() (jobs []oci.Job, refs []oci.Reference) {
-	gone := map[string]bool{}
-	for _, f := range p.failed {
-		gone[f.ref.String()] = true
-	}
-	for _, image := range p.plan.Images {
-		if gone[image.Ref.String()] {
-			continue
-		}
-		jobs = append(jobs, oci.Job{
+// copyJobs returns the work of the copy, one job for each image.
+func copyJobs(images []oci.PlannedImage) []oci.Job {
+	jobs := make([]oci.Job, len(images))
+	for i, image := range images {
+		jobs[i] = oci.Job{
 			Name: image.Ref.Name(), Root: image.Root, From: []oci.Repository{image.Ref.Repository}, To: []oci.Target{{}},
-		})
-		refs = append(refs, image.Ref)
+		}
 	}
-	return jobs, refs
+	return jobs
 }
 
 // roots returns the images of the jobs.
@@ -181,32 +236,17 @@ func roots(jobs []oci.Job) []*oci.Node {
 	return all
 }
 
-// nameImages writes the names into a store that is kept, so that it is an image layout which other tools can read.
-func (p *packing) nameImages(ctx context.Context) error {
-	if p.o.Store == "" {
-		return nil
-	}
-	for _, image := range p.plan.Images {
-		if image.Root == nil || image.Ref.Tag == "" {
-			continue
-		}
-		if err := p.store.Tag(ctx, image.Ref.Repository, image.Ref.Tag, image.Root.Descriptor, image.Root.Raw); err != nil {
-			return err
-		}
-	}
-	return nil
+// othersNeed names the programs that read a bundle without ferry.
+var othersNeed = map[compress.Format]string{
+	compress.Zstd: "tar, zstd and skopeo", compress.XZ: "tar, xz and skopeo", compress.None: "tar and skopeo",
 }
 
 // saySealed prints what was written and what the far side needs.
-func (p *packing) saySealed(s *sealedBundle) {
-	name := filepath.Base(p.o.Output)
-	p.std.say("wrote %s: %s, %s, %s", p.o.Output, formatSize(s.size), plural(len(s.head.Images), "image"),
+func (p *packing) saySealed(s *sealedBundle, out *bundle.Output) {
+	p.std.say("wrote %s: %s, %s, %s", p.o.Output, formatSize(out.Size()), plural(len(s.head.Images), "image"),
 		plural(len(s.head.Members), "blob"))
-	p.std.say("  sha256      %s (in %s, too)", s.sum, filepath.Base(bundle.SumFile(p.o.Output)))
+	p.std.say("  sha256      %s (in %s, too)", out.Sum(), filepath.Base(bundle.SumFile(p.o.Output)))
 	p.std.say("  content id  %s", s.contentID)
-	if n := len(s.head.Missing); n > 0 {
-		p.std.warn("%s: the bundle lacks %s that could not be fetched", name, plural(n, "image"))
-	}
-	program := map[compress.Format]string{compress.Zstd: "tar, zstd and skopeo", compress.XZ: "tar, xz and skopeo", compress.None: "tar and skopeo"}
-	p.std.say("the far side needs ferry %s (ferry unpack %s REGISTRY), or %s", ferryVersion(), name, program[p.writer.Format])
+	p.std.say("the far side needs ferry %s (ferry unpack %s REGISTRY), or %s",
+		ferryVersion(), filepath.Base(p.o.Output), othersNeed[p.writer.Format])
 }

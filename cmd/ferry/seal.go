@@ -35,19 +35,22 @@ type sealError struct {
 func (e *sealError) Error() string { return fmt.Sprintf("seal: %v", e.err) }
 func (e *sealError) Unwrap() error { return e.err }
 
-// run writes the whole bundle to the output, which it does not commit, and returns the head and the content id.
-func (s *sealer) run(ctx context.Context) (head *bundle.Head, contentID string, err error) {
+// run writes the whole bundle to the output, which it does not commit.
+func (s *sealer) run(ctx context.Context) (*sealedBundle, error) {
 	w, err := bundle.NewWriter(s.output, s.contents, s.options)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	for _, d := range w.Blobs() {
 		if err := s.seal(ctx, w, d); err != nil {
 			w.Abort()
-			return nil, "", &sealError{blob: d, err: err}
+			return nil, &sealError{blob: d, err: err}
 		}
 	}
-	return w.Head(), w.ContentID(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return &sealedBundle{head: w.Head(), contentID: w.ContentID()}, nil
 }
 
 // seal writes one blob. A blob that an earlier run left in the store is hashed on its way; those of this run were

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the test binary play ferry.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"ferry": main})
+}
+
+// TestScripts runs the stories of testdata/script. Besides ferry they have the commands of script_test.go.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireUniqueNames:  true,
+		RequireExplicitExec: true,
+		Setup:               setUpStory,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"registry":  inStory((*story).registry),
+			"mkbundle":  inStory((*story).makeBundle),
+			"damage":    inStory((*story).damage),
+			"cut":       inStory((*story).cut),
+			"contentid": inStory((*story).contentID),
+			"holds":     inStory((*story).holds),
+			"requests":  inStory((*story).requests),
+			"forget":    inStory((*story).forget),
+			"refuse":    inStory((*story).refuse),
+			"code":      inStory((*story).code),
+
+			"push":    inStory((*story).push),
+			"fault":   inStory((*story).fault),
+			"behave":  inStory((*story).behave),
+			"once":    inStory((*story).once),
+			"fetched": inStory((*story).fetched),
+			"stall":   inStory((*story).stall),
+			"await":   inStory((*story).await),
+			"hold":    inStory((*story).hold),
+			"release": inStory((*story).release),
+			"spoil":   inStory((*story).spoil),
+			"digest":  inStory((*story).digest),
+		},
+	})
+}

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ferry-oci/ferry/bundle"
+	"github.com/ferry-oci/ferry/compress"
+	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/oci/ocitest"
+	"github.com/ferry-oci/ferry/registry/registrytest"
+)
+
+// story is the state of one script.
+type story struct {
+	tb         testing.TB
+	registries map[string]*registrytest.Server
+	stalled    map[string]chan struct{} // closed when the registry of that name stands still
+	stores     map[string]*oci.Store    // held open
+}
+
+type storyKey struct{}
+
+func setUpStory(env *testscript.Env) error {
+	env.Values[storyKey{}] = &story{
+		tb: env.T().(testing.TB), registries: map[string]*registrytest.Server{},
+		stalled: map[string]chan struct{}{}, stores: map[string]*oci.Store{},
+	}
+	// No credentials of the machine, and no proxy of it either.
+	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("DOCKER_CONFIG", "")
+	env.Setenv("REGISTRY_AUTH_FILE", "")
+	env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
+	env.Setenv("XDG_CONFIG_HOME", "")
+	env.Setenv("XDG_CACHE_HOME", env.WorkDir+"/.cache")
+	return nil
+}
+
+// inStory makes a method of story a command of the scripts. It must succeed, or fail after a `!`.
+func inStory(fn func(*story, *testscript.TestScript, []string) error) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		err := fn(ts.Value(storyKey{}).(*story), ts, args)
+		if (err != nil) != neg {
+			ts.Fatalf("%v", cmpError(err))
+		}
+	}
+}
+
+func cmpError(err error) error {
+	if err == nil {
+		return errors.New("it succeeded")
+	}
+	return err
+}
+
+// images of the test bundles, by short name. All but pause share the layers of one base; nginx-new is another nginx.
+var testImages = map[string]struct {
+	name  string
+	graph *ocitest.Graph
+}{
+	"alpine":    {"docker.io/library/alpine:3.20", ocitest.MultiArch(1, "alpine")},
+	"nginx":     {"docker.io/library/nginx:1.27", ocitest.MultiArch(1, "nginx")},
+	"nginx-new": {"docker.io/library/nginx:1.27", ocitest.MultiArch(1, "nginx, rebuilt")},
+	"calico":    {"quay.io/calico/node:v3", ocitest.MultiArch(1, "calico")},
+	"pause":     {"registry.k8s.io/pause:3.9", ocitest.MultiArch(2, "pause")},
+	"attested":  {"docker.io/library/attested:1", attested()},
+	"amd64only": {"docker.io/library/amd64only:1", ocitest.Index(ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(90, 3000)))},
+	"docker":    {"docker.io/library/docker:1", ocitest.DockerList(ocitest.DockerImage(ocitest.AMD64, ocitest.RandomLayer(91, 3000)))},
+	"pinned":    {"", ocitest.MultiArch(3, "pinned")}, // named by its digest, see imageName
+}
+
+// imageName returns the full name of a test image.
+func imageName(short string) string {
+	if img := testImages[short]; img.name != "" {
+		return img.name
+	}
+	return "quay.io/" + short + "/app@" + testImages[short].graph.Digest.String()
+}
+
+// registry NAME [tls] [basic] [immutable] starts a registry and sets $NAME to its address, and writes NAME.pem.
+func (s *story) registry(ts *testscript.TestScript, args []string) error {
+	var o registrytest.Options
+	for _, word := range args[1:] {
+		switch word {
+		case "tls":
+			o.TLS = true
+		case "basic":
+			o.Auth, o.Username, o.Password = registrytest.Basic, "ada", "secret"
+		case "immutable":
+			o.ImmutableTags = true
+		default:
+			return fmt.Errorf("registry: %q", word)
+		}
+	}
+	r := registrytest.New(s.tb, o)
+	if err := greet(r, o.TLS); err != nil {
+		return err
+	}
+	s.registries[args[0]] = r
+	ts.Setenv(args[0], r.Host())
+	if o.TLS {
+		return os.WriteFile(ts.MkAbs(args[0]+".pem"), r.CAPEM(), 0o644)
+	}
+	return nil
+}
+
+// greet sends a first request. Those that follow come from other processes, and without one from here the race detector
+// takes them for simultaneous with the start of the registry.
+func greet(r *registrytest.Server, secure bool) error {
+	client, scheme := http.DefaultClient, "http"
+	if secure {
+		pool := x509.NewCertPool()
+		pool.AddCert(r.CA())
+		client, scheme = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}, "https"
+	}
+	resp, err := client.Get(scheme + "://" + r.Host() + "/v2/")
+	if err != nil {
+		return err
+	}
+	r.ResetCounts()
+	return resp.Body.Close()
+}
+
+// mkbundle FILE IMAGE... writes a bundle of test images. An image as missing=NAME is recorded as missing.
+func (s *story) makeBundle(ts *testscript.TestScript, args []string) error {
+	blobs := map[string][]byte{}
+	c := bundle.Contents{Labels: map[string]string{"site": "north"}}
+	for _, short := range args[1:] {
+		if name, ok := strings.CutPrefix(short, "missing="); ok {
+			c.Missing = append(c.Missing, bundle.Missing{Name: name, Reason: "not found"})
+			continue
+		}
+		g := testImages[short].graph
+		c.Images = append(c.Images, bundle.Entry{Name: imageName(short), Root: g.Node(), Pinned: short == "pinned"})
+		for _, b := range g.All() {
+			blobs[b.Digest.String()] = b.Bytes
+		}
+	}
+	format, err := compress.FormatByName(args[0])
+	if err != nil {
+		return err
+	}
+	out, err := bundle.CreateOutput(ts.MkAbs(args[0]))
+	if err != nil {
+		return err
+	}
+	w, err := bundle.NewWriter(out, c, compress.WriterOptions{Format: format})
+	if err != nil {
+		return err
+	}
+	for _, d := range w.Blobs() {
+		if err := w.WriteBlob(d, bytes.NewReader(blobs[d.Digest.String()]), true); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return out.Commit()
+}
+
+// damage FILE IMAGE flips a bit in the layer of the image that no other has; damage FILE head one in the head. The
+// file is a plain tar, in which members can be found without ferry's help.
+func (s *story) damage(ts *testscript.TestScript, args []string) error {
+	path := ts.MkAbs(args[0])
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	what := []byte(`"ferry-bundle"`)
+	if args[1] != "head" {
+		blobs := testImages[args[1]].graph.Children[0].Blobs
+		what = blobs[len(blobs)-1].Bytes
+	}
+	at := bytes.Index(raw, what)
+	if at < 0 {
+		return fmt.Errorf("%s is not in %s", args[1], args[0])
+	}
+	raw[at+len(what)/2] ^= 1
+	return os.WriteFile(path, raw, 0o644)
+}
+
+// cut FILE N takes the last N bytes off the file.
+func (s *story) cut(ts *testscript.TestScript, args []string) error {
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(ts.MkAbs(args[0]))
+	if err != nil {
+		return err
+	}
+	return os.Truncate(ts.MkAbs(args[0]), info.Size()-n)
+}
+
+// contentid FILE NAME sets $NAME to the content id of a bundle.
+func (s *story) contentID(ts *testscript.TestScript, args []string) error {
+	f, err := os.Open(ts.MkAbs(args[0]))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, id, err := bundle.ReadHead(f, bundle.Options{})
+	ts.Setenv(args[1], id)
+	return err
+}
+
+// holds REGISTRY REPOSITORY[:TAG] IMAGE proves that the registry has the whole image, byte for byte, under that name.
+func (s *story) holds(_ *testscript.TestScript, args []string) error {
+	r, g := s.registries[args[0]], testImages[args[2]].graph
+	repo, tag, tagged := strings.Cut(args[1], ":")
+	if got := r.Tags(repo)[tag]; tagged && got != g.Digest {
+		return fmt.Errorf("%s is %q, want %s", args[1], got, g.Digest)
+	}
+	for _, b := range g.All() {
+		raw, ok := r.Blob(repo, b.Digest)
+		if !ok {
+			_, raw, ok = r.Manifest(repo, b.Digest.String())
+		}
+		if !ok || !bytes.Equal(raw, b.Bytes) {
+			return fmt.Errorf("%s does not have %s %s", repo, b.MediaType, b.Digest)
+		}
+	}
+	return nil
+}
+
+// requests REGISTRY METHOD KIND N proves how many requests the registry got.
+func (s *story) requests(_ *testscript.TestScript, args []string) error {
+	got := s.registries[args[0]].Count(args[1], registrytest.Kind(args[2]))
+	if want := args[3]; strconv.Itoa(got) != want {
+		return fmt.Errorf("%d requests %s %s, want %s", got, args[1], args[2], want)
+	}
+	return nil
+}
+
+// forget REGISTRY forgets the requests so far.
+func (s *story) forget(_ *testscript.TestScript, args []string) error {
+	s.registries[args[0]].ResetCounts()
+	return nil
+}
+
+// refuse REGISTRY REPOSITORY makes the registry deny all writing to the repository.
+func (s *story) refuse(_ *testscript.TestScript, args []string) error {
+	for _, method := range []string{"POST", "PUT", "PATCH"} {
+		s.registries[args[0]].Fault(registrytest.Match{Method: method, Repo: args[1]},
+			registrytest.Code(403, "DENIED", "you may not write here"))
+	}
+	return nil
+}
+
+// code N COMMAND... runs a command, which must end with exit code N. Its output is there for stdout and stderr.
+func (s *story) code(ts *testscript.TestScript, args []string) error {
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		return err
+	}
+	if strconv.Itoa(got) != args[0] {
+		return fmt.Errorf("exit code %d, want %s", got, args[0])
+	}
+	return nil
+}
