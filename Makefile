@@ -54,6 +54,7 @@ fuzz fuzz-short:
 	done
 
 e2e:
+	FERRY_E2E_LONG=1 $(GO) test -timeout=30m -run=EachByte ./bundle
 	cd cmd/e2e && FERRY_E2E_LONG=1 $(GO) test -v -timeout=60m $(TESTFLAGS) ./...
 
 demo bench:

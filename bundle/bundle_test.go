@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -100,14 +101,23 @@ func smallFixture(t testing.TB) *fixture {
 	return f
 }
 
-// largeFixture has layers that span frames.
-func largeFixture(t testing.TB) *fixture {
+// largeFixture has layers of 5 to 9 units, which span frames of the size that spanningFixture gives.
+func largeFixture(t testing.TB, unit int) *fixture {
 	f := newFixture(t)
-	base := f.layer(1, 9<<20)
-	f.image("quay.io/a/app:1", f.index(f.manifest(amd64, base, f.layer(2, 5<<20)), f.manifest(arm64, base, f.layer(3, 100))))
-	f.image("docker.io/library/web:2", f.index(f.manifest(amd64, base), f.manifest(arm64, f.layer(4, 6<<20))))
-	f.image("registry.k8s.io/pause:3.9", f.manifest(amd64, f.add(ocispec.MediaTypeImageLayer, make([]byte, 6<<20))))
+	base := f.layer(1, 9*unit)
+	f.image("quay.io/a/app:1", f.index(f.manifest(amd64, base, f.layer(2, 5*unit)), f.manifest(arm64, base, f.layer(3, 100))))
+	f.image("docker.io/library/web:2", f.index(f.manifest(amd64, base), f.manifest(arm64, f.layer(4, 6*unit))))
+	f.image("registry.k8s.io/pause:3.9", f.manifest(amd64, f.add(ocispec.MediaTypeImageLayer, make([]byte, 6*unit))))
 	return f
+}
+
+// spanningFixture returns a fixture whose layers span frames of the format, and how to write it. The pieces of a plain tar
+// have one size for ever, so its layers have to be large.
+func spanningFixture(t testing.TB, f compress.Format) (*fixture, compress.WriterOptions) {
+	if f == compress.None {
+		return largeFixture(t, 1<<20), compress.WriterOptions{Format: f}
+	}
+	return largeFixture(t, 1<<14), compress.WriterOptions{Format: f, FrameSize: 1 << 16}
 }
 
 func (f *fixture) write(o compress.WriterOptions) []byte {
@@ -136,9 +146,13 @@ var formats = []compress.Format{compress.Zstd, compress.XZ, compress.None}
 
 func TestRoundTrip(t *testing.T) {
 	for _, f := range formats {
-		for name, fixture := range map[string]*fixture{"small": smallFixture(t), "large": largeFixture(t)} {
+		for _, name := range []string{"small", "spanning"} {
 			t.Run(fmt.Sprintf("%s %s", f, name), func(t *testing.T) {
-				raw := fixture.write(compress.WriterOptions{Format: f})
+				fixture, o := spanningFixture(t, f)
+				if name == "small" {
+					fixture = smallFixture(t)
+				}
+				raw := fixture.write(o)
 				b, err := openBytes(t, raw, Options{})
 				if err != nil {
 					t.Fatal(err)
@@ -182,14 +196,17 @@ func readBlob(t testing.TB, src oci.Source, d oci.Descriptor, offset int64) ([]b
 func TestSameInputSameBytes(t *testing.T) {
 	ids := map[string]bool{}
 	for _, f := range formats {
-		one := largeFixture(t)
-		shuffled := largeFixture(t)
+		one, _ := spanningFixture(t, compress.Zstd)
+		shuffled, o := spanningFixture(t, compress.Zstd)
+		o.Format = f
 		rand.Shuffle(len(shuffled.contents.Images), func(i, j int) {
 			c := shuffled.contents.Images
 			c[i], c[j] = c[j], c[i]
 		})
-		a := one.write(compress.WriterOptions{Format: f, Jobs: 1})
-		b := shuffled.write(compress.WriterOptions{Format: f, Jobs: 8})
+		o.Jobs = 1
+		a := one.write(o)
+		o.Jobs = 8
+		b := shuffled.write(o)
 		if !bytes.Equal(a, b) {
 			t.Errorf("%s: the bytes depend on the order of the list or on the number of jobs", f)
 		}
@@ -246,7 +263,7 @@ func TestEachByteFlipped(t *testing.T) {
 			raw := fixture.write(compress.WriterOptions{Format: f})
 			sum := sha256.Sum256(raw)
 			silent := 0
-			for i := 0; i < len(raw); i += flipStep[f] {
+			for i := 0; i < len(raw); i += flipStep(f) {
 				hurt := bytes.Clone(raw)
 				hurt[i] ^= 1 << (i % 8)
 				report, err := Verify(t.Context(), bytes.NewReader(hurt), int64(len(hurt)), VerifyOptions{Jobs: 1, Sum: &sum})
@@ -268,8 +285,13 @@ func TestEachByteFlipped(t *testing.T) {
 }
 
 // flipStep is the distance of the bytes that are flipped, by format: odd, so that all bits have their turn. A plain tar is
-// mostly padding.
-var flipStep = map[compress.Format]int{compress.Zstd: 3, compress.XZ: 3, compress.None: 17}
+// mostly padding. FERRY_E2E_LONG=1 flips them all.
+func flipStep(f compress.Format) int {
+	if os.Getenv("FERRY_E2E_LONG") != "" {
+		return 1
+	}
+	return map[compress.Format]int{compress.Zstd: 7, compress.XZ: 17, compress.None: 101}[f]
+}
 
 // readHurt reads all blobs of a damaged bundle as a push does. When whole, all must be there.
 func readHurt(t *testing.T, f *fixture, hurt []byte, at int, whole bool) {
@@ -300,7 +322,7 @@ func TestTruncated(t *testing.T) {
 	for _, f := range formats {
 		t.Run(f.String(), func(t *testing.T) {
 			raw := smallFixture(t).write(compress.WriterOptions{Format: f})
-			for n := 0; n < len(raw); n += 10 * flipStep[f] {
+			for n := 0; n < len(raw); n += 97 {
 				if b, err := openBytes(t, raw[:n], Options{}); err == nil {
 					t.Fatalf("%d of %d bytes were opened: %v", n, len(raw), b.Damage())
 				}
@@ -341,7 +363,8 @@ func drain(t testing.TB, raw []byte) error {
 func TestStream(t *testing.T) {
 	for _, f := range formats {
 		t.Run(f.String(), func(t *testing.T) {
-			if err := drain(t, largeFixture(t).write(compress.WriterOptions{Format: f})); err != nil {
+			fixture, o := spanningFixture(t, f)
+			if err := drain(t, fixture.write(o)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -349,7 +372,7 @@ func TestStream(t *testing.T) {
 }
 
 func TestStreamRepeats(t *testing.T) {
-	f := largeFixture(t)
+	f := largeFixture(t, 1<<20) // more than a ring
 	s, err := OpenStream(bytes.NewReader(f.write(compress.WriterOptions{})), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -381,7 +404,8 @@ func TestStreamRepeats(t *testing.T) {
 }
 
 func TestStreamReleasedUnread(t *testing.T) {
-	s, err := OpenStream(bytes.NewReader(largeFixture(t).write(compress.WriterOptions{})), Options{})
+	f, o := spanningFixture(t, compress.Zstd)
+	s, err := OpenStream(bytes.NewReader(f.write(o)), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -414,8 +438,8 @@ func (r *badReader) ReadAt(p []byte, off int64) (int, error) {
 func TestBadSector(t *testing.T) {
 	for _, f := range formats {
 		t.Run(f.String(), func(t *testing.T) {
-			fixture := largeFixture(t)
-			raw := fixture.write(compress.WriterOptions{Format: f})
+			fixture, o := spanningFixture(t, f)
+			raw := fixture.write(o)
 			b, err := openBytes(t, raw, Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -450,8 +474,8 @@ func TestBadSector(t *testing.T) {
 func TestHeadHurt(t *testing.T) {
 	for _, f := range formats {
 		t.Run(f.String(), func(t *testing.T) {
-			fixture := largeFixture(t)
-			raw := fixture.write(compress.WriterOptions{Format: f})
+			fixture, o := spanningFixture(t, f)
+			raw := fixture.write(o)
 			whole, err := openBytes(t, raw, Options{})
 			if err != nil {
 				t.Fatal(err)
