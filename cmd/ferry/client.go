@@ -29,12 +29,9 @@ func newRemote(f *registryFlags, std *stdio) (*remote, error) {
 	if f.verifyAsked() {
 		host.Scheme = registry.SchemeHTTPS // on a loopback host, too
 	}
-	if f.ca != "" {
-		cas, err := readCAs(f.ca)
-		if err != nil {
-			return nil, &usageError{fmt.Errorf("--%s: %w", f.name("ca"), err)}
-		}
-		host.CAs = cas
+	var err error
+	if host.CAs, err = f.authorities(); err != nil {
+		return nil, err
 	}
 	r := &remote{side: f.side}
 	if f.creds != "" {
@@ -108,15 +105,18 @@ func (f *registryFlags) login(std *stdio) (registry.Credential, error) {
 	return registry.Credential{Username: user, Password: string(secret)}, nil
 }
 
-// readCAs reads the certificates of a PEM file.
-func readCAs(path string) ([]*x509.Certificate, error) {
-	raw, err := os.ReadFile(path)
+// authorities returns the certificates of --src-ca or --dest-ca.
+func (f *registryFlags) authorities() ([]*x509.Certificate, error) {
+	if f.ca == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(f.ca)
 	if err != nil {
-		return nil, err
+		return nil, usagef("--%s: %w", f.name("ca"), err)
 	}
 	cas, err := registry.ParseCAs(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, usagef("--%s: %s: %w", f.name("ca"), f.ca, err)
 	}
 	return cas, nil
 }

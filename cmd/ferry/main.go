@@ -34,7 +34,11 @@ func run(args []string, std *stdio) int {
 func execute(ctx context.Context, args []string, std *stdio) error {
 	began := false
 	root := newRoot(std)
-	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		err := cmd.ValidateFlagGroups() // cobra does it later, too
+		began = err == nil
+		return err
+	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !began {
@@ -58,7 +62,6 @@ or not the expected one, 4 something asked for is missing, 130 interrupted.`,
   ferry unpack k8s.tar.zst harbor.example/k8s`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 	}
 	root.SetIn(std.In)
 	root.SetOut(std.Out)

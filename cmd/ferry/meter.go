@@ -1,8 +1,6 @@
 package main
 
-import (
-	"time"
-)
+import "time"
 
 // meterWindow is how far back the rate of a meter looks.
 const meterWindow = 20 * time.Second
@@ -19,7 +17,7 @@ type sample struct {
 	done int64
 }
 
-// add counts n more bytes at the given time.
+// add counts n more bytes at the given time. The first call, with 0, tells when the work begins.
 func (m *meter) add(n int64, now time.Time) {
 	if len(m.samples) == 0 {
 		m.samples = append(m.samples, sample{now, m.done})
@@ -66,7 +64,7 @@ func (m *meter) text(now time.Time) string {
 		s += ", " + formatSize(rate) + "/s"
 	}
 	if left, ok := m.left(now); ok {
-		s += ", " + left.String() + " left"
+		s += ", " + formatDuration(left) + " left"
 	}
 	return s
 }

@@ -111,8 +111,7 @@ func newImageFilter(patterns []string) *imageFilter {
 	return f
 }
 
-// match reports whether a pattern fits the full name of ref or the short one that Docker's users write, with or without
-// its tag. The patterns that do are set in used.
+// match reports whether a pattern fits one of the names of ref. The patterns that do are set in used.
 func (f *imageFilter) match(ref oci.Reference, used []bool) bool {
 	if len(f.patterns) == 0 {
 		return true
@@ -128,18 +127,17 @@ func (f *imageFilter) match(ref oci.Reference, used []bool) bool {
 	return matched
 }
 
-// namesOf returns all that an image is called: with and without the host docker.io, its library, and the tag.
+// namesOf returns all that an image is called: with and without its tag, its host, and the library of docker.io.
 func namesOf(ref oci.Reference) []string {
-	bare := oci.Reference{Repository: ref.Repository}
-	names := []string{ref.Name(), bare.String()}
-	if path, ok := strings.CutPrefix(bare.String(), "docker.io/"); ok {
-		tail := strings.TrimPrefix(ref.Name(), bare.String())
-		names = append(names, path, path+tail)
-		if short, ok := strings.CutPrefix(path, "library/"); ok {
-			names = append(names, short, short+tail)
-		}
-	} else {
-		names = append(names, ref.Path, strings.TrimPrefix(ref.Name(), ref.Host+"/"))
+	names := []string{ref.Repository.String(), ref.Path}
+	short := strings.TrimPrefix(ref.Path, "library/")
+	// Not library/quay.io/app, which in short would be another image.
+	if r, err := oci.ParseReference(short); err == nil && r.Repository == ref.Repository {
+		names = append(names, short)
+	}
+	tail := strings.TrimPrefix(ref.Name(), ref.Repository.String())
+	for _, name := range names {
+		names = append(names, name+tail)
 	}
 	return names
 }

@@ -31,6 +31,7 @@ func (std *stdio) progress(what string, total int64) *progress {
 		return nil
 	}
 	p := &progress{std: std, what: what, meter: meter{total: total}, lastLine: std.Now()}
+	p.meter.add(0, p.lastLine)
 	if std.Terminal {
 		p.bars = mpb.New(mpb.WithOutput(std.Err), mpb.WithWidth(barWidth))
 		p.bar = p.bars.AddBar(max(total, 1), mpb.BarRemoveOnComplete(),

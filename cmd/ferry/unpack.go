@@ -92,6 +92,9 @@ func (o *unpackOptions) check() error {
 	if err := checkOneOf("existing", o.Existing, existingOverwrite, existingKeep, existingFail); err != nil {
 		return err
 	}
+	if _, err := o.Dest.authorities(); err != nil {
+		return err
+	}
 	if o.fromPipe() && o.VerifyFirst {
 		return usagef("--verify-first: a pipe cannot be read twice; from it, tags are set after all was read in any case")
 	}
