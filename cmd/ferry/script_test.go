@@ -77,6 +77,7 @@ var testImages = map[string]struct {
 	"attested":  {"docker.io/library/attested:1", attested()},
 	"amd64only": {"docker.io/library/amd64only:1", ocitest.Index(ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(90, 3000)))},
 	"docker":    {"docker.io/library/docker:1", ocitest.DockerList(ocitest.DockerImage(ocitest.AMD64, ocitest.RandomLayer(91, 3000)))},
+	"big":       {"quay.io/big/app:v1", ocitest.Index(ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(9, 300_000)))},
 	"pinned":    {"", ocitest.MultiArch(3, "pinned")}, // named by its digest, see imageName
 }
 
@@ -134,9 +135,13 @@ func greet(r *registrytest.Server, secure bool) error {
 
 // mkbundle FILE IMAGE... writes a bundle of test images. An image as missing=NAME is recorded as missing.
 func (s *story) makeBundle(ts *testscript.TestScript, args []string) error {
+	return writeTestBundle(ts.MkAbs(args[0]), args[1:]...)
+}
+
+func writeTestBundle(path string, images ...string) error {
 	blobs := map[string][]byte{}
 	c := bundle.Contents{Labels: map[string]string{"site": "north"}}
-	for _, short := range args[1:] {
+	for _, short := range images {
 		if name, ok := strings.CutPrefix(short, "missing="); ok {
 			c.Missing = append(c.Missing, bundle.Missing{Name: name, Reason: "not found"})
 			continue
@@ -147,11 +152,11 @@ func (s *story) makeBundle(ts *testscript.TestScript, args []string) error {
 			blobs[b.Digest.String()] = b.Bytes
 		}
 	}
-	format, err := compress.FormatByName(args[0])
+	format, err := compress.FormatByName(path)
 	if err != nil {
 		return err
 	}
-	out, err := bundle.CreateOutput(ts.MkAbs(args[0]))
+	out, err := bundle.CreateOutput(path)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ferry-oci/ferry/bundle"
+	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/registry"
+)
+
+func TestExitCode(t *testing.T) {
+	damage := &bundle.DamageError{Damage: bundle.Damage{Member: "ferry.json", Reason: "gone"}}
+	for _, c := range []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"done", nil, 0},
+		{"anything else", fs.ErrNotExist, 1},
+		{"a context that ended without a signal", context.Canceled, 1},
+		{"usage", fmt.Errorf("list: %w", usagef("no image")), 2},
+		{"bad lines of a list", errors.Join(&oci.LineError{File: "l", Line: 1}, &oci.LineError{File: "l", Line: 7}), 2},
+		{"damage", fmt.Errorf("k8s.tar: %w", damage), 3},
+		{"no bundle", fmt.Errorf("text: %w", bundle.ErrNotBundle), 3},
+		{"a later version", bundle.ErrVersion, 3},
+		{"another bundle than expected", checkExpected("k8s.tar", "12", "34"), 3},
+		{"some images failed", &partialError{errors.New("1 of 3")}, 4},
+		{"some images hit by damage, the others pushed", &partialError{damage}, 4},
+		{"stopped by the user", &interruptedError{damage}, 130},
+		{"stopped by the user after some images", &interruptedError{&partialError{damage}}, 130},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := exitCode(c.err); got != c.want {
+				t.Errorf("exit code %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestHints(t *testing.T) {
+	untrusted := &registry.CertificateError{Host: "h", Issuer: "CN=Site CA", Err: x509.UnknownAuthorityError{}}
+	for _, c := range []struct {
+		name string
+		err  error
+		want []string // texts that the hints hold
+		not  string   // one that they do not
+	}{
+		{"nothing to say", errors.New("odd"), nil, ""},
+		{"untrusted source", sideSource.at(untrusted), []string{`"CN=Site CA"`, "--src-ca FILE", "--src-tls-verify=false"}, "dest"},
+		{"untrusted target", sideDest.at(untrusted), []string{`"CN=Site CA"`, "--dest-ca FILE"}, "src"},
+		{"untrusted, end not known", untrusted, []string{"--src-ca or --dest-ca FILE"}, ""},
+		{
+			"a certificate for another host",
+			sideDest.at(&registry.CertificateError{Err: x509.HostnameError{Certificate: &x509.Certificate{}}}),
+			[]string{"--dest-tls-verify=false"}, "--dest-ca",
+		},
+		{"plain http", sideDest.at(fmt.Errorf("h: %w", registry.ErrPlainHTTP)), []string{"--dest-tls-verify=false allows plain http"}, ""},
+		{
+			"denied", (&remote{side: sideSource, looked: []string{"/a/config.json", "/b/auth.json"}}).explain(oci.ErrDenied),
+			[]string{"/a/config.json, /b/auth.json", "docker login", "skopeo login", "--src-creds USER"}, "dest",
+		},
+		{"store in use", fmt.Errorf("store: %w", oci.ErrLocked), []string{"--store DIR"}, ""},
+		{"disk full", &fs.PathError{Op: "write", Err: syscall.ENOSPC}, []string{"free some space"}, ""},
+		{"later version", bundle.ErrVersion, []string{"this is ferry"}, ""},
+		{"bad list", &oci.LineError{File: "l", Line: 1}, []string{"one image a line"}, "--help"},
+		{"nobody there", &registry.UnreachableError{Host: "h", Err: syscall.ECONNREFUSED}, []string{"port"}, ""},
+		{"stopped by the user", &interruptedError{sideDest.at(untrusted)}, nil, "ca"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := strings.Join(hints(c.err), "\n")
+			for _, want := range c.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("hints %q lack %q", got, want)
+				}
+			}
+			if c.want == nil && got != "" || c.not != "" && strings.Contains(got, c.not) {
+				t.Errorf("hints %q say too much", got)
+			}
+		})
+	}
+}
