@@ -108,6 +108,7 @@ type packing struct {
 	journal   *oci.Journal
 	plan      *oci.Plan
 	failed    []failedImage // in the order in which they failed
+	fetching  bool          // blobs were fetched, or tried to be
 	written   bool          // the bundle has its name
 	rechecked bool          // all blobs in the store have been hashed
 }
@@ -138,11 +139,26 @@ func (p *packing) pack(ctx context.Context) (err error) {
 	if err := p.openStore(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.closeStore(err == nil && !p.o.DryRun)) }()
+	defer func() { err = p.end(err) }()
 	if p.o.DryRun {
 		return p.dryRun(ctx)
 	}
 	return p.writeBundle(ctx)
+}
+
+// end closes the store, and says when it keeps something for the next run; where images failed, the verdict does.
+func (p *packing) end(err error) error {
+	kept, closeErr := p.closeStore(err == nil && !p.o.DryRun)
+	var partial *partialError
+	if kept && p.fetching && err != nil && !errors.As(err, &partial) {
+		p.std.say("%s", p.keptText())
+	}
+	return errors.Join(err, closeErr)
+}
+
+// keptText says that a run can go on.
+func (p *packing) keptText() string {
+	return fmt.Sprintf("what was fetched is kept in %s, and the same command goes on from there", p.store.Dir())
 }
 
 // check finds what is wrong with the options alone, and with the place of the output.

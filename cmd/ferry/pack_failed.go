@@ -73,7 +73,7 @@ func someNames(names []string) string {
 // summary says in one sentence what the failures came to.
 func (p *packing) summary() string {
 	text := fmt.Sprintf("%d of %s could not be fetched", len(p.failed), plural(len(p.plan.Images), "image"))
-	kept := fmt.Sprintf("; what was fetched is kept in %s, and the same command goes on from there", p.store.Dir())
+	kept := "; " + p.keptText()
 	switch {
 	case p.o.DryRun:
 		return fmt.Sprintf("%d of %s cannot be fetched", len(p.failed), plural(len(p.plan.Images), "image"))

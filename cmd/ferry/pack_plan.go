@@ -14,7 +14,7 @@ import (
 
 // spaceNeed is what a folder has to take.
 type spaceNeed struct {
-	what string // "store", "output"
+	what string // for messages
 	path string
 	size int64 // bytes that are to be written
 	disk disk
@@ -103,8 +103,8 @@ func (p *packing) needs(ctx context.Context) (*packNeeds, error) {
 			n.fetch += d.Size - part
 		}
 	}
-	n.store = spaceNeed{what: "store", path: p.store.Dir(), size: n.fetch}
-	n.output = spaceNeed{what: "output", path: p.o.Output, size: n.size.Bytes + tarOverhead(n.size.Blobs)}
+	n.store = spaceNeed{what: "the store needs", path: p.store.Dir(), size: n.fetch}
+	n.output = spaceNeed{what: "the output needs", path: p.o.Output, size: n.size.Bytes + tarOverhead(n.size.Blobs)}
 	for _, need := range []*spaceNeed{&n.store, &n.output} {
 		var err error
 		if need.disk, err = p.diskOf(need.path); err != nil {
@@ -120,12 +120,13 @@ func tarOverhead(blobs int) int64 { return int64(blobs)*4096 + 1<<20 }
 // check returns an error when a disk is too small for what it is to take.
 func (n *packNeeds) check() error {
 	if n.output.disk.fat && n.output.size > fatMaxFile {
-		return fmt.Errorf("%s: it can become %s, and a FAT file system (%s) takes no file above %s; choose another disk or format it as exFAT",
+		return fmt.Errorf("output %s can become %s, and %s is a FAT file system, which takes no file above %s; "+
+			"choose another disk, or format it as exFAT",
 			n.output.path, formatSize(n.output.size), n.output.disk.dir, formatSize(fatMaxFile))
 	}
 	if n.store.disk.device == n.output.disk.device {
 		both := n.store
-		both.what, both.size = "store and output", n.store.size+n.output.size
+		both.what, both.size = "store and output need", n.store.size+n.output.size
 		return both.check()
 	}
 	return errors.Join(n.store.check(), n.output.check())
@@ -135,8 +136,8 @@ func (s spaceNeed) check() error {
 	if s.size <= s.disk.free {
 		return nil
 	}
-	return fmt.Errorf("%s: %s need %s on the disk of %s, and %s are free: %w",
-		s.path, s.what, formatSize(s.size), s.disk.dir, formatSize(s.disk.free), errTooSmall)
+	return fmt.Errorf("%w: %s %s, and %s are free on the disk of %s; choose another place with --store or -o",
+		errTooSmall, s.what, formatSize(s.size), formatSize(s.disk.free), s.disk.dir)
 }
 
 // errTooSmall comes back before anything moves.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -58,6 +59,7 @@ func (p *packing) fill(ctx context.Context, out *bundle.Output) (*sealedBundle, 
 	if err := needs.check(); err != nil {
 		return nil, err
 	}
+	p.fetching = true
 	return p.fetchAndSeal(ctx, out)
 }
 
@@ -98,12 +100,22 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 	defer watch.end()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	sealCtx, stopSeal := context.WithCancel(ctx)
+	defer stopSeal()
 	arrivals := newArrivals()
-	sealed := p.startSeal(ctx, cancel, out, arrivals)
-	report, err := p.fetch(ctx, jobs, arrivals, watch)
+	sealed := p.startSeal(sealCtx, cancel, out, arrivals)
+	report, err := p.fetch(ctx, jobs, func(e oci.Event) {
+		switch e.Kind {
+		case oci.EventDone, oci.EventSkipped, oci.EventManifest:
+			arrivals.add(e.Descriptor.Digest)
+		case oci.EventFailed:
+			stopSeal() // this bundle will not become whole
+		}
+		watch.event(e)
+	})
 	arrivals.end()
 	if err != nil || len(report.Failed()) > 0 {
-		cancel()
+		stopSeal()
 	}
 	s, sealErr := sealed()
 	switch {
@@ -112,24 +124,29 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 	case err != nil:
 		return nil, p.from.explain(err)
 	}
+	if p.addFailed(images, report) {
+		return nil, nil
+	}
+	return s, sealErr
+}
+
+// addFailed adds the images that the copy could not fetch to p.failed, and reports whether there are any.
+func (p *packing) addFailed(images []oci.PlannedImage, report *oci.Report) bool {
 	for i, o := range report.Outcomes {
 		if o.Err != nil {
 			p.failed = append(p.failed, failedImage{images[i].Ref, p.from.explain(o.Err)})
 		}
 	}
-	if len(report.Failed()) > 0 {
-		return nil, nil
-	}
-	return s, sealErr
+	return len(report.Failed()) > 0
 }
 
 // sealing reports whether a bundle is to be written, as far as is known now.
 func (p *packing) sealing() bool { return len(p.failed) == 0 || p.o.KeepGoing && len(p.images()) > 0 }
 
 // startSeal begins to write the bundle and returns the function that waits for its end; that gives nil when none is to
-// be written. When the output cannot be written, there is no use in fetching on, and cancel is called.
+// be written. When the output cannot be written, there is no use in fetching on, and stopFetch is called.
 func (p *packing) startSeal(
-	ctx context.Context, cancel func(), out *bundle.Output, a *arrivals,
+	ctx context.Context, stopFetch func(), out *bundle.Output, a *arrivals,
 ) func() (*sealedBundle, error) {
 	if !p.sealing() {
 		return func() (*sealedBundle, error) { return nil, nil }
@@ -140,8 +157,8 @@ func (p *packing) startSeal(
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if sealed, err = s.run(ctx); err != nil && !errors.Is(err, errNotFetched) {
-			cancel()
+		if sealed, err = s.run(ctx); err != nil && ctx.Err() == nil {
+			stopFetch()
 		}
 	}()
 	return func() (*sealedBundle, error) {
@@ -190,23 +207,21 @@ func entryName(image oci.PlannedImage) string {
 }
 
 // fetch moves all blobs that the store lacks into it.
-func (p *packing) fetch(ctx context.Context, jobs []oci.Job, a *arrivals, watch *copyWatch) (*oci.Report, error) {
+func (p *packing) fetch(ctx context.Context, jobs []oci.Job, events func(oci.Event)) (*oci.Report, error) {
 	report, err := oci.Copy(ctx, p.from, p.store, jobs, oci.CopyOptions{
 		Transfers: p.o.Transfers,
 		Stop:      func(err error) bool { return !fromSource(err) },
-		Events: func(e oci.Event) {
-			switch e.Kind {
-			case oci.EventDone, oci.EventSkipped, oci.EventManifest:
-				a.add(e.Descriptor.Digest)
-			}
-			watch.event(e)
-		},
+		Events:    events,
 	})
-	if err == nil {
-		p.std.say("fetched %s in %s; the store had %s (%s)", formatSize(report.MovedBytes), plural(report.Moved, "blob"),
-			plural(report.Skipped, "blob"), formatSize(report.SkippedBytes))
+	if err != nil {
+		return report, err
 	}
-	return report, err
+	text := fmt.Sprintf("fetched %s in %s", formatSize(report.MovedBytes), plural(report.Moved, "blob"))
+	if report.Skipped > 0 {
+		text += fmt.Sprintf("; the store had %s (%s)", plural(report.Skipped, "blob"), formatSize(report.SkippedBytes))
+	}
+	p.std.say("%s", text)
+	return report, nil
 }
 
 // fromSource reports whether an error of the copy is the source's, which costs one image. Content that is not what it

@@ -86,20 +86,19 @@ func (p *packing) journalKey() string {
 }
 
 // closeStore closes the store. After a run that has done all, the journal goes, and with it a store that is of this
-// output alone. Any other run leaves what it has fetched and resolved, and nothing where that is nothing.
-func (p *packing) closeStore(done bool) error {
+// output alone. Any other run keeps what it has fetched and resolved, and leaves nothing where that is nothing.
+func (p *packing) closeStore(done bool) (kept bool, err error) {
 	own := p.o.Store == ""
 	if done && own {
-		return p.store.Remove()
+		return false, p.store.Remove()
 	}
-	var err error
 	if done || p.journal.Len() == 0 {
 		err = p.journal.Remove()
 	}
 	if empty, _ := p.store.Empty(); empty && (own || p.newStore) {
-		return errors.Join(err, p.store.Remove())
+		return false, errors.Join(err, p.store.Remove())
 	}
-	return errors.Join(err, p.store.Close())
+	return true, errors.Join(err, p.store.Close())
 }
 
 // cache returns what the plan is made with. A real run keeps what it resolves; a dry run goes by what an earlier one has

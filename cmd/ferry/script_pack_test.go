@@ -31,6 +31,14 @@ func attested() *ocitest.Graph {
 	)
 }
 
+// twin returns an image for amd64, the same one each time, and for another architecture.
+func twin(arch string) *ocitest.Graph {
+	other := oci.Platform{OS: "linux", Architecture: arch}
+	return ocitest.Index(
+		ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(70, 3000)), ocitest.Image(other, ocitest.RandomLayer(71, 3000)),
+	)
+}
+
 // ownLayer returns the layer of a test image that no other has.
 func ownLayer(image string) ocitest.Blob {
 	blobs := testImages[image].graph.Children[0].Blobs
@@ -148,8 +156,23 @@ func (s *story) hold(ts *testscript.TestScript, args []string) (err error) {
 	return err
 }
 
+// release DIR closes a store that hold has opened.
 func (s *story) release(_ *testscript.TestScript, args []string) error {
 	return s.stores[args[0]].Close()
+}
+
+// garble PATTERN spoils the first line of the files that fit, of which there must be some.
+func (s *story) garble(ts *testscript.TestScript, args []string) error {
+	paths, err := filepath.Glob(ts.MkAbs(args[0]))
+	if err != nil || len(paths) == 0 {
+		return fmt.Errorf("no file fits %s: %w", args[0], err)
+	}
+	for _, path := range paths {
+		if err := os.WriteFile(path, []byte("\x00\n"), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // spoil DIR IMAGE changes a bit of the image's own layer in a store.

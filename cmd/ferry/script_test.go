@@ -78,6 +78,9 @@ var testImages = map[string]struct {
 	"amd64only": {"docker.io/library/amd64only:1", ocitest.Index(ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(90, 3000)))},
 	"docker":    {"docker.io/library/docker:1", ocitest.DockerList(ocitest.DockerImage(ocitest.AMD64, ocitest.RandomLayer(91, 3000)))},
 	"big":       {"quay.io/big/app:v1", ocitest.Index(ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(9, 300_000)))},
+	"single":    {"docker.io/library/single:1", ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(92, 3000))},
+	"twin-a":    {"docker.io/library/twin:a", twin("arm64")},
+	"twin-b":    {"docker.io/library/twin:b", twin("s390x")},
 	"pinned":    {"", ocitest.MultiArch(3, "pinned")}, // named by its digest, see imageName
 }
 

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ferry-oci/ferry/registry/registrytest"
+)
+
+// The disks of a run are what packNeeds says, whatever machine the test runs on.
+func TestPackNeedsCheck(t *testing.T) {
+	const gb = 1e9
+	usb := disk{dir: "/mnt/usb", free: 100 * gb, device: "usb"}
+	fat := disk{dir: "/mnt/fat", free: 100 * gb, device: "fat", fat: true}
+	home := disk{dir: "/home", free: 10 * gb, device: "home"}
+	for name, c := range map[string]struct {
+		store, output         disk
+		storeSize, outputSize int64
+		want                  string // in the error; empty for none
+		tooSmall              bool
+	}{
+		"room for both":                {home, usb, 10 * gb, 100 * gb, "", false},
+		"store too large":              {home, usb, 10*gb + 1, 5 * gb, "the store needs 10.0 GB, and 10.0 GB are free on the disk of /home", true},
+		"output too large":             {home, usb, 5 * gb, 200 * gb, "the output needs 200.0 GB, and 100.0 GB are free on the disk of /mnt/usb", true},
+		"one disk, room for both":      {home, home, 5 * gb, 5 * gb, "", false},
+		"one disk, too small for both": {home, home, 6 * gb, 5 * gb, "store and output need 11.0 GB", true},
+		"FAT, a file that fits":        {home, fat, 4 * gb, fatMaxFile, "", false},
+		"FAT, a file one byte larger":  {home, fat, 4 * gb, fatMaxFile + 1, "/mnt/fat is a FAT file system, which takes no file above 4.3 GB", false},
+		"store on FAT, many files":     {fat, usb, 50 * gb, 50 * gb, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := &packNeeds{
+				store:  spaceNeed{what: "the store needs", path: "store", size: c.storeSize, disk: c.store},
+				output: spaceNeed{what: "the output needs", path: "k8s.tar.zst", size: c.outputSize, disk: c.output},
+			}
+			err := n.check()
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if errors.Is(err, errTooSmall) != c.tooSmall {
+				t.Errorf("errTooSmall: %v, want %v", !c.tooSmall, c.tooSmall)
+			}
+		})
+	}
+}
+
+// What a plan can show is said before a blob moves, and leaves nothing.
+func TestPackOnDiskThatIsTooSmall(t *testing.T) {
+	r := registrytest.New(t, registrytest.Options{})
+	s := &story{registries: map[string]*registrytest.Server{"S": r}}
+	if err := s.push(nil, []string{"S", "pause:3.9", "pause"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		disk   disk
+		dryRun bool
+		want   error
+	}{
+		"room":               {disk{free: 1e9}, false, nil},
+		"too small":          {disk{free: 1000}, false, errTooSmall},
+		"too small, dry run": {disk{free: 1000}, true, errTooSmall},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("HOME", t.TempDir()) // no credentials of the machine
+			r.ResetCounts()
+			dir := t.TempDir()
+			output := filepath.Join(dir, "out", "k8s.tar.zst")
+			if err := os.Mkdir(filepath.Dir(output), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			o := packOptions{
+				Images: []string{r.Host() + "/pause:3.9"}, Output: output, Store: filepath.Join(dir, "store"),
+				Missing: "fail", Level: "default", Transfers: 2, DryRun: c.dryRun,
+			}
+			o.Source.add(pflag.NewFlagSet("pack", pflag.ContinueOnError), sideSource)
+			std := &stdio{Out: io.Discard, Err: io.Discard, Now: time.Now, Getenv: func(string) string { return "" }}
+			p := &packing{o: &o, std: std, diskOf: func(string) (disk, error) { return c.disk, nil }}
+			if err := p.pack(t.Context()); !errors.Is(err, c.want) {
+				t.Fatalf("got %v, want %v", err, c.want)
+			}
+			if c.want == nil {
+				return
+			}
+			if n := r.Count("GET", registrytest.Blob); n > 0 {
+				t.Errorf("%d blobs were fetched", n)
+			}
+			if left, err := os.ReadDir(filepath.Dir(output)); err != nil || len(left) > 0 {
+				t.Errorf("left: %v, %v", left, err)
+			}
+		})
+	}
+}
