@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 			"behave":  inStory((*story).behave),
 			"once":    inStory((*story).once),
 			"fetched": inStory((*story).fetched),
+			"lose":    inStory((*story).lose),
 			"stall":   inStory((*story).stall),
 			"await":   inStory((*story).await),
 			"hold":    inStory((*story).hold),

@@ -237,8 +237,8 @@ func (p *packing) describeSpecial(b *strings.Builder) {
 		fmt.Fprintf(b, "dropped, because it lacks a platform: %s\n", image.Ref)
 	}
 	if rebuilt > 0 {
-		fmt.Fprintf(b, "%s get a new digest, because platforms are left out, and signatures of the whole do not fit them; "+
-			"the original index is kept in the bundle\n", plural(rebuilt, "image"))
+		fmt.Fprintf(b, "new digest, because platforms are left out: %s; signatures of the whole do not fit, and the original "+
+			"index is kept in the bundle\n", plural(rebuilt, "image"))
 	}
 	if n := len(p.failed); n > 0 {
 		fmt.Fprintf(b, "cannot be fetched: %s, why is said at the end: %s\n", plural(n, "image"), someNames(p.failedNames()))

@@ -69,7 +69,8 @@ func (s *story) digest(ts *testscript.TestScript, args []string) error {
 }
 
 // fault REGISTRY WHAT [layer=IMAGE] [repo=REPOSITORY] [kind=KIND] [times=N] makes a registry answer GET requests wrongly.
-// WHAT is a status, later (429 with Retry-After), cut, corrupt, longer or shorter.
+// WHAT is a status, later (429 with Retry-After), cut, corrupt, longer, shorter or lie
+// (another digest in the header).
 func (s *story) fault(_ *testscript.TestScript, args []string) error {
 	m := registrytest.Match{Method: "GET"}
 	for _, word := range args[2:] {
@@ -87,8 +88,12 @@ func (s *story) fault(_ *testscript.TestScript, args []string) error {
 			return fmt.Errorf("fault: %q", word)
 		}
 	}
+	if args[1] == "lie" {
+		m.Method = "" // it is HEAD that resolves a tag
+	}
 	faults := map[string]registrytest.Fault{
 		"later": registrytest.TooManyRequests(1), "cut": registrytest.Cut(50), "corrupt": registrytest.Corrupt(),
+		"lie":    registrytest.Header("Docker-Content-Digest", ownLayer("pause").Digest.String()),
 		"longer": registrytest.Resize(1), "shorter": registrytest.Resize(-1),
 	}
 	f, ok := faults[args[1]]
@@ -100,6 +105,12 @@ func (s *story) fault(_ *testscript.TestScript, args []string) error {
 		f = registrytest.Code(status, "", "out of order")
 	}
 	s.registries[args[0]].Fault(m, f)
+	return nil
+}
+
+// lose REGISTRY REPOSITORY IMAGE takes the second manifest of an index out of a registry.
+func (s *story) lose(_ *testscript.TestScript, args []string) error {
+	s.registries[args[0]].Remove(args[1], testImages[args[2]].graph.Children[1].Digest)
 	return nil
 }
 
