@@ -41,13 +41,13 @@ func twin(arch string) *ocitest.Graph {
 
 // ownLayer returns the layer of a test image that no other has.
 func ownLayer(image string) ocitest.Blob {
-	blobs := testImages[image].graph.Children[0].Blobs
+	blobs := testImages[image].graph().Children[0].Blobs
 	return blobs[len(blobs)-1]
 }
 
 // push REGISTRY REPOSITORY[:TAG] IMAGE puts an image into a registry.
 func (s *story) push(_ *testscript.TestScript, args []string) error {
-	r, g := s.registries[args[0]], testImages[args[2]].graph
+	r, g := s.registries[args[0]], testImages[args[2]].graph()
 	repo, tag, tagged := strings.Cut(args[1], ":")
 	for _, b := range g.All() {
 		if oci.IsManifest(b.MediaType) {
@@ -64,7 +64,7 @@ func (s *story) push(_ *testscript.TestScript, args []string) error {
 
 // digest IMAGE NAME sets $NAME to the digest of a test image.
 func (s *story) digest(ts *testscript.TestScript, args []string) error {
-	ts.Setenv(args[1], testImages[args[0]].graph.Digest.String())
+	ts.Setenv(args[1], testImages[args[0]].graph().Digest.String())
 	return nil
 }
 
@@ -110,7 +110,7 @@ func (s *story) fault(_ *testscript.TestScript, args []string) error {
 
 // lose REGISTRY REPOSITORY IMAGE takes the second manifest of an index out of a registry.
 func (s *story) lose(_ *testscript.TestScript, args []string) error {
-	s.registries[args[0]].Remove(args[1], testImages[args[2]].graph.Children[1].Digest)
+	s.registries[args[0]].Remove(args[1], testImages[args[2]].graph().Children[1].Digest)
 	return nil
 }
 

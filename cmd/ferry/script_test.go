@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -64,24 +65,46 @@ func cmpError(err error) error {
 	return err
 }
 
-// images of the test bundles, by short name. All but pause share the layers of one base; nginx-new is another nginx.
-var testImages = map[string]struct {
+// testImage is an image of the tests. It is made when it is wanted: the test binary plays ferry, too, which starts often
+// and wants none.
+type testImage struct {
 	name  string
-	graph *ocitest.Graph
-}{
-	"alpine":    {"docker.io/library/alpine:3.20", ocitest.MultiArch(1, "alpine")},
-	"nginx":     {"docker.io/library/nginx:1.27", ocitest.MultiArch(1, "nginx")},
-	"nginx-new": {"docker.io/library/nginx:1.27", ocitest.MultiArch(1, "nginx, rebuilt")},
-	"calico":    {"quay.io/calico/node:v3", ocitest.MultiArch(1, "calico")},
-	"pause":     {"registry.k8s.io/pause:3.9", ocitest.MultiArch(2, "pause")},
-	"attested":  {"docker.io/library/attested:1", attested()},
-	"amd64only": {"docker.io/library/amd64only:1", ocitest.Index(ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(90, 3000)))},
-	"docker":    {"docker.io/library/docker:1", ocitest.DockerList(ocitest.DockerImage(ocitest.AMD64, ocitest.RandomLayer(91, 3000)))},
-	"big":       {"quay.io/big/app:v1", ocitest.Index(ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(9, 300_000)))},
-	"single":    {"docker.io/library/single:1", ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(92, 3000))},
-	"twin-a":    {"docker.io/library/twin:a", twin("arm64")},
-	"twin-b":    {"docker.io/library/twin:b", twin("s390x")},
-	"pinned":    {"", ocitest.MultiArch(3, "pinned")}, // named by its digest, see imageName
+	graph func() *ocitest.Graph
+}
+
+func newTestImage(name string, graph func() *ocitest.Graph) testImage {
+	return testImage{name: name, graph: sync.OnceValue(graph)}
+}
+
+// multiArch returns a test image of the given base.
+func multiArch(name string, base uint64, app string) testImage {
+	return newTestImage(name, func() *ocitest.Graph { return ocitest.MultiArch(base, app) })
+}
+
+// testImages are the images of the tests, by short name. All but pause share the layers of one base; nginx-new is
+// another nginx.
+var testImages = map[string]testImage{
+	"alpine":    multiArch("docker.io/library/alpine:3.20", 1, "alpine"),
+	"nginx":     multiArch("docker.io/library/nginx:1.27", 1, "nginx"),
+	"nginx-new": multiArch("docker.io/library/nginx:1.27", 1, "nginx, rebuilt"),
+	"calico":    multiArch("quay.io/calico/node:v3", 1, "calico"),
+	"pause":     multiArch("registry.k8s.io/pause:3.9", 2, "pause"),
+	"pinned":    multiArch("", 3, "pinned"), // named by its digest, see imageName
+	"attested":  newTestImage("docker.io/library/attested:1", attested),
+	"amd64only": newTestImage("docker.io/library/amd64only:1", func() *ocitest.Graph { return ocitest.Index(onAMD64(90, 3000)) }),
+	"big":       newTestImage("quay.io/big/app:v1", func() *ocitest.Graph { return ocitest.Index(onAMD64(9, 300_000)) }),
+	"single":    newTestImage("docker.io/library/single:1", func() *ocitest.Graph { return onAMD64(92, 3000) }),
+	"docker":    newTestImage("docker.io/library/docker:1", dockerList),
+	"twin-a":    newTestImage("docker.io/library/twin:a", func() *ocitest.Graph { return twin("arm64") }),
+	"twin-b":    newTestImage("docker.io/library/twin:b", func() *ocitest.Graph { return twin("s390x") }),
+}
+
+func onAMD64(seed uint64, size int) *ocitest.Graph {
+	return ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(seed, size))
+}
+
+func dockerList() *ocitest.Graph {
+	return ocitest.DockerList(ocitest.DockerImage(ocitest.AMD64, ocitest.RandomLayer(91, 3000)))
 }
 
 // imageName returns the full name of a test image.
@@ -89,7 +112,7 @@ func imageName(short string) string {
 	if img := testImages[short]; img.name != "" {
 		return img.name
 	}
-	return "quay.io/" + short + "/app@" + testImages[short].graph.Digest.String()
+	return "quay.io/" + short + "/app@" + testImages[short].graph().Digest.String()
 }
 
 // registry NAME [tls] [basic] [immutable] starts a registry and sets $NAME to its address, and writes NAME.pem.
@@ -149,7 +172,7 @@ func writeTestBundle(path string, images ...string) error {
 			c.Missing = append(c.Missing, bundle.Missing{Name: name, Reason: "not found"})
 			continue
 		}
-		g := testImages[short].graph
+		g := testImages[short].graph()
 		c.Images = append(c.Images, bundle.Entry{Name: imageName(short), Root: g.Node(), Pinned: short == "pinned"})
 		for _, b := range g.All() {
 			blobs[b.Digest.String()] = b.Bytes
@@ -188,7 +211,7 @@ func (s *story) damage(ts *testscript.TestScript, args []string) error {
 	}
 	what := []byte(`"ferry-bundle"`)
 	if args[1] != "head" {
-		blobs := testImages[args[1]].graph.Children[0].Blobs
+		blobs := testImages[args[1]].graph().Children[0].Blobs
 		what = blobs[len(blobs)-1].Bytes
 	}
 	at := bytes.Index(raw, what)
@@ -226,7 +249,7 @@ func (s *story) contentID(ts *testscript.TestScript, args []string) error {
 
 // holds REGISTRY REPOSITORY[:TAG] IMAGE proves that the registry has the whole image, byte for byte, under that name.
 func (s *story) holds(_ *testscript.TestScript, args []string) error {
-	r, g := s.registries[args[0]], testImages[args[2]].graph
+	r, g := s.registries[args[0]], testImages[args[2]].graph()
 	repo, tag, tagged := strings.Cut(args[1], ":")
 	if got := r.Tags(repo)[tag]; tagged && got != g.Digest {
 		return fmt.Errorf("%s is %q, want %s", args[1], got, g.Digest)
