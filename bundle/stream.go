@@ -41,13 +41,16 @@ type Stream struct {
 	quit  bool
 }
 
+var _ oci.OrderedSource = (*Stream)(nil)
+
 // ring holds the last bytes of one blob.
 type ring struct {
 	size     int64 // of the blob
 	buf      []byte
 	written  int64 // bytes that came from the stream
 	read     int64 // bytes that the reader has taken
-	opened   bool  // somebody wants the blob
+	reached  bool  // the stream has come to the blob
+	opened   bool  // somebody wants it
 	released bool  // nobody wants it any more
 }
 
@@ -136,6 +139,7 @@ func (s *Stream) readBlobs() error {
 		if err := s.expect(seg, buf[:blockSize]); err != nil {
 			return s.damage(m, err)
 		}
+		s.reach(m.Digest)
 		for left := seg.size; left > 0; {
 			n, err := io.ReadFull(s.frames, buf[:min(left, int64(len(buf)))])
 			if err != nil {
@@ -231,25 +235,51 @@ func (s *Stream) give(d digest.Digest, p []byte) error {
 	}
 }
 
+// reach lets those go on who wait in Open for the blob d.
+func (s *Stream) reach(d digest.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rings[d].reached = true
+	s.wake.Broadcast()
+}
+
 // Open waits until the stream has reached d and returns its content from offset on. Bytes that have left the ring are
 // oci.ErrGone.
-func (s *Stream) Open(_ context.Context, _ oci.Repository, d oci.Descriptor, offset int64) (io.ReadCloser, error) {
+func (s *Stream) Open(ctx context.Context, _ oci.Repository, d oci.Descriptor, offset int64) (io.ReadCloser, error) {
 	if raw, ok := s.manifests[d.Digest]; ok && offset >= 0 && offset <= int64(len(raw)) {
 		return io.NopCloser(bytes.NewReader(raw[offset:])), nil
 	}
+	defer s.wakeOn(ctx)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.rings[d.Digest]
 	if !ok {
 		return nil, fmt.Errorf("blob %s: %w in the bundle", d.Digest, oci.ErrNotFound)
 	}
-	if r.released || offset < r.written-ringSize || offset > r.written {
+	r.opened = true
+	for !r.reached && !r.released && !s.ended && !s.quit && ctx.Err() == nil {
+		s.wake.Wait()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case !r.reached && s.ended:
+		return nil, cmp.Or(s.err, io.ErrUnexpectedEOF)
+	case r.released || offset < r.written-ringSize || offset > r.written:
 		return nil, fmt.Errorf("blob %s: offset %d: %w", d.Digest, offset, oci.ErrGone)
 	}
-	r.opened = true
 	r.read = offset
 	s.wake.Broadcast()
 	return &ringReader{stream: s, ring: r, at: offset}, nil
+}
+
+// wakeOn wakes all who wait when ctx ends, until the function that it returns is called.
+func (s *Stream) wakeOn(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.wake.Broadcast()
+	})
 }
 
 // Release says that the blob d is not wanted, or not wanted any more. It must be said of every blob.
@@ -265,12 +295,7 @@ func (s *Stream) Release(d oci.Descriptor) {
 
 // Finish waits for the end of the bundle and returns what was wrong with any part of it. All blobs must have been released.
 func (s *Stream) Finish(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.wake.Broadcast()
-	})
-	defer stop()
+	defer s.wakeOn(ctx)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.ended && ctx.Err() == nil {

@@ -131,12 +131,18 @@ func (r *Report) Failed() []Outcome {
 }
 
 // OrderedSource is a [Source] that can give each blob only once and in one order, as from a pipe. Copy opens the blobs
-// in that order, while earlier ones may still be read: then Open is to wait until those have been closed.
+// in that order, while earlier ones may still be read: then Open is to wait until those have been closed or released.
+// No tag is set before Finish has returned nil.
 type OrderedSource interface {
+	Source
 	// InOrder returns the blobs in their order. Those of the copy that are not among them are opened last.
 	InOrder() []Descriptor
-	// Skip tells that the blob d is not going to be opened. It does not wait.
-	Skip(d Descriptor)
+	// Release tells that the blob d is not going to be opened, or not again. It comes once for each blob of InOrder,
+	// unless the copy ends early, and does not wait.
+	Release(d Descriptor)
+	// Finish waits for the end of the source, after all blobs have been released, and returns what was wrong with any
+	// part of it.
+	Finish(ctx context.Context) error
 }
 
 // Copy moves the images of jobs from src to dst.
@@ -162,7 +168,12 @@ func Copy(ctx context.Context, src Source, dst Sink, jobs []Job, o CopyOptions) 
 	}
 	c.begin()
 	c.work(ctx)
-	if o.HoldTags {
+	if c.ordered != nil && ctx.Err() == nil {
+		if err := c.ordered.Finish(ctx); err != nil {
+			cancel(err)
+		}
+	}
+	if c.holdsTags() && ctx.Err() == nil {
 		c.releaseTags()
 		c.work(ctx)
 	}

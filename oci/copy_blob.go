@@ -1,6 +1,9 @@
 package oci
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // ask finds out whether the place has its blob.
 func (c *copier) ask(ctx context.Context, p *place) {
@@ -103,9 +106,25 @@ func (c *copier) placeIs(p *place, state placeState, err error) {
 	}
 	if !b.decided {
 		c.decide(b)
+	} else {
+		c.move(b)
+	}
+	c.release(b)
+}
+
+// release tells an ordered source that nobody needs the blob any more, when that is so: all places have settled, or none
+// needs the source, which then is not kept waiting for mounts. The caller holds c.mu.
+func (c *copier) release(b *blobTask) {
+	if c.ordered == nil || b.released || b.opened && !b.settled() || c.needsSource(b) {
 		return
 	}
-	c.move(b)
+	b.released = true
+	c.ordered.Release(b.Descriptor)
+}
+
+// settled reports whether no place needs the blob any more. The caller holds c.mu of its copier.
+func (b *blobTask) settled() bool {
+	return !slices.ContainsFunc(b.places, func(p *place) bool { return p.state != placeDone && p.state != placeFailed })
 }
 
 // decide is called once for each blob, when all places have been asked. With an ordered source a blob that has to come
@@ -164,10 +183,6 @@ func (c *copier) group(p *place) string {
 // move queues what can be done for an admitted blob: in each group a push to the first place that lacks it, and when a
 // place has it, mounts and pushes to all others. The caller holds c.mu.
 func (c *copier) move(b *blobTask) {
-	if c.ordered != nil && !b.given && !c.needsSource(b) {
-		b.given = true
-		c.ordered.Skip(b.Descriptor)
-	}
 	has, busy := map[string]bool{}, map[string]bool{}
 	for _, p := range b.places {
 		g := c.group(p)

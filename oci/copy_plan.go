@@ -31,7 +31,8 @@ type blobTask struct {
 
 	decided  bool // asking has come to an end
 	admitted bool // it may be moved: with an ordered source each blob waits for its turn
-	given    bool // the source has been told: it was asked for the content, or to skip it
+	opened   bool // the source was asked for the content
+	released bool // an ordered source has been told that nobody needs it any more
 }
 
 // place is a blob in one repository of the sink.

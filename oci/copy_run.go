@@ -48,7 +48,7 @@ type copier struct {
 // begin queues what can be done at once.
 func (c *copier) begin() {
 	c.changed = sync.NewCond(&c.mu)
-	c.skipUnneeded()
+	c.releaseUnneeded()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, b := range c.blobs {
@@ -63,8 +63,11 @@ func (c *copier) begin() {
 	}
 }
 
-// skipUnneeded tells an ordered source which of its blobs no job needs.
-func (c *copier) skipUnneeded() {
+// holdsTags reports whether tags are set after everything else.
+func (c *copier) holdsTags() bool { return c.o.HoldTags || c.ordered != nil }
+
+// releaseUnneeded tells an ordered source which of its blobs no job needs.
+func (c *copier) releaseUnneeded() {
 	if c.ordered == nil {
 		return
 	}
@@ -74,7 +77,7 @@ func (c *copier) skipUnneeded() {
 	}
 	for _, d := range c.ordered.InOrder() {
 		if !needed[d.Digest] {
-			c.ordered.Skip(d)
+			c.ordered.Release(d)
 		}
 	}
 }
@@ -177,19 +180,19 @@ func (c *copier) manifestEnded(m *manifestStep, errs []error) {
 			img.done, img.err = true, joined(errs)
 		case img.target.Tag == "" || img.target.Current == m.node.Digest:
 			img.done = true
-		case !c.o.HoldTags:
+		case !c.holdsTags():
 			c.add(classManifest, func(ctx context.Context) { c.tag(ctx, img) })
 		}
 	}
 }
 
-// releaseTags queues the tags that were held, or fails them all when an image has failed.
+// releaseTags queues the tags that were held; with HoldTags it fails them all when an image has failed.
 func (c *copier) releaseTags() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	bad := false
 	for _, img := range c.images {
-		bad = bad || img.err != nil
+		bad = bad || c.o.HoldTags && img.err != nil
 	}
 	for _, img := range c.images {
 		switch {

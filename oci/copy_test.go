@@ -717,6 +717,10 @@ type pipe struct {
 	passed  *sync.Cond
 	state   []string // "", "open", "closed", "skipped"
 	skipped int
+
+	released []bool
+	finished bool
+	bad      error // what Finish is to return
 }
 
 func newPipe(t *testing.T, graphs ...*ocitest.Graph) *pipe {
@@ -730,7 +734,7 @@ func newPipe(t *testing.T, graphs ...*ocitest.Graph) *pipe {
 			}
 		}
 	}
-	p.state = make([]string, len(p.blobs))
+	p.state, p.released = make([]string, len(p.blobs)), make([]bool, len(p.blobs))
 	p.passed = sync.NewCond(&p.mu)
 	return p
 }
@@ -753,7 +757,35 @@ func (p *pipe) at(d oci.Descriptor) int {
 	return 0
 }
 
-func (p *pipe) Skip(d oci.Descriptor) { p.pass(p.at(d), "skipped") }
+func (p *pipe) Release(d oci.Descriptor) {
+	i := p.at(d)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.released[i]:
+		p.t.Errorf("%s is released twice", d.Digest)
+	case p.state[i] == "open":
+		p.t.Errorf("%s is released while it is open", d.Digest)
+	case p.state[i] == "":
+		p.state[i] = "skipped"
+		p.skipped++
+	}
+	p.released[i] = true
+	p.passed.Broadcast()
+}
+
+// Finish fails the test unless all blobs were released.
+func (p *pipe) Finish(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, released := range p.released {
+		if !released {
+			p.t.Errorf("%s was not released at the end", p.blobs[i].Digest)
+		}
+	}
+	p.finished = true
+	return p.bad
+}
 
 func (p *pipe) pass(i int, how string) {
 	p.mu.Lock()
@@ -857,6 +889,33 @@ func TestCopyFromPipeToTwoHosts(t *testing.T) {
 	for i, o := range r.Outcomes { // those of app0 are first
 		if isOther := i == 1; isOther != errors.Is(o.Err, oci.ErrGone) {
 			t.Errorf("%s: error %v", o.Target, o.Err)
+		}
+	}
+}
+
+// TestCopyFromPipeFinish: no tag is set before the end of the source was seen to be good.
+func TestCopyFromPipeFinish(t *testing.T) {
+	errEnd := errors.New("bad end")
+	for _, end := range []error{nil, errEnd} {
+		graphs, jobs := pipeJobs(3)
+		p := newPipe(t, graphs...)
+		p.bad = end
+		early := false
+		dst := ocitest.Memory{Fault: fault(func(op ocitest.Op) error {
+			early = early || op.Name == "tag" && !p.finished
+			return nil
+		})}
+		r, err := oci.Copy(t.Context(), p, &dst, jobs, oci.CopyOptions{})
+		if !errors.Is(err, end) || early {
+			t.Errorf("error %v, want %v; a tag was set early: %v", err, end, early)
+		}
+		for _, o := range r.Outcomes {
+			if !errors.Is(o.Err, end) {
+				t.Errorf("%s: error %v, want %v", o.Target, o.Err, end)
+			}
+		}
+		if tags := len(dst.Ops("tag")); end != nil && tags > 0 || end == nil && tags != 3 {
+			t.Errorf("%d tags were set after %v", tags, end)
 		}
 	}
 }

@@ -116,7 +116,7 @@ func (t *transfer) begun() bool {
 // begin tells that reading starts, or goes on, at offset.
 func (t *transfer) begin(offset int64) {
 	t.c.mu.Lock()
-	t.place.blob.given = true
+	t.place.blob.opened = true
 	t.c.mu.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -93,18 +93,13 @@ func verifyFirst(ctx context.Context, o *unpackOptions, std *stdio) error {
 	return nil
 }
 
-// packedPipe is a bundle that comes through a pipe. It is an oci.OrderedSource.
-type packedPipe struct{ *bundle.Stream }
-
-// Skip says that the blob is not going to be read.
-func (p *packedPipe) Skip(d oci.Descriptor) { p.Release(d) }
-
+// openPipe opens a bundle that comes through a pipe, which is an oci.OrderedSource.
 func openPipe(ctx context.Context, o *unpackOptions, std *stdio) (packed, error) {
 	s, err := bundle.OpenStream(untilDone(ctx, std.In), bundle.Options{})
 	if err != nil {
 		return nil, err
 	}
-	return &packedPipe{s}, nil
+	return s, nil
 }
 
 // untilDone returns a reader of what r gives that fails as soon as ctx ends, even while r waits for its bytes.

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
@@ -85,87 +82,7 @@ func (u *unpacking) copy(ctx context.Context, jobs []oci.Job) (*oci.Report, erro
 	o := oci.CopyOptions{
 		Transfers: u.o.Transfers, LargestFirst: true, HoldTags: u.o.Atomic, Stop: u.stops, Events: watch.event,
 	}
-	if pipe, ok := u.in.(*packedPipe); ok {
-		return u.copyPipe(ctx, pipe, jobs, o)
-	}
 	return oci.Copy(ctx, u.in, u.to.target, jobs, o)
-}
-
-// copyPipe copies from a pipe. The tags are kept back until the end of the bundle was seen.
-func (u *unpacking) copyPipe(ctx context.Context, pipe *packedPipe, jobs []oci.Job, o oci.CopyOptions) (*oci.Report, error) {
-	events := o.Events
-	o.Events = func(e oci.Event) {
-		if e.Kind == oci.EventDone || e.Kind == oci.EventFailed {
-			pipe.Release(e.Descriptor)
-		}
-		events(e)
-	}
-	late := &lateTagger{target: u.to.target}
-	report, err := oci.Copy(ctx, pipe, late, jobs, o)
-	if err != nil {
-		return report, err
-	}
-	if err := pipe.Finish(ctx); err != nil {
-		for i := range report.Outcomes {
-			report.Outcomes[i].Err = errors.Join(report.Outcomes[i].Err, err)
-		}
-		report.Tags = 0
-		return report, err
-	}
-	late.release(ctx, report, u.o.Transfers)
-	return report, nil
-}
-
-// lateTagger is a target whose tags are kept back.
-type lateTagger struct {
-	target
-
-	mu   sync.Mutex
-	tags map[oci.Reference]tagged
-}
-
-type tagged struct {
-	d   oci.Descriptor
-	raw []byte
-}
-
-// Tag notes that tag is to name d.
-func (l *lateTagger) Tag(_ context.Context, to oci.Repository, tag string, d oci.Descriptor, raw []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.tags == nil {
-		l.tags = map[oci.Reference]tagged{}
-	}
-	l.tags[oci.Reference{Repository: to, Tag: tag}] = tagged{d, raw}
-	return nil
-}
-
-// release sets the tags of all images that are complete. One that cannot be set fails its image in the report.
-func (l *lateTagger) release(ctx context.Context, report *oci.Report, transfers int) {
-	report.Tags = 0
-	var group errgroup.Group
-	group.SetLimit(transfers)
-	for i := range report.Outcomes {
-		o := &report.Outcomes[i]
-		t, ok := l.tags[oci.Reference{Repository: o.Target.Repository, Tag: o.Target.Tag}]
-		if !ok || o.Err != nil {
-			continue
-		}
-		group.Go(func() error {
-			err := l.target.Tag(ctx, o.Target.Repository, o.Target.Tag, t.d, t.raw)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			if err != nil {
-				o.Err = &oci.CopyError{
-					Op: "tag", Repository: o.Target.Repository, Tag: o.Target.Tag, Digest: t.d.Digest, Err: err,
-				}
-				return nil
-			}
-			report.Tags++
-			return nil
-		})
-	}
-	_ = group.Wait() // what failed is in the report
 }
 
 // nameUntagged gives the images that have only a digest their names in a layout, which without a name could not be
