@@ -2,11 +2,8 @@ package main
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -131,32 +128,12 @@ func (s *story) registry(ts *testscript.TestScript, args []string) error {
 		}
 	}
 	r := registrytest.New(s.tb, o)
-	if err := greet(r, o.TLS); err != nil {
-		return err
-	}
 	s.registries[args[0]] = r
 	ts.Setenv(args[0], r.Host())
 	if o.TLS {
 		return os.WriteFile(ts.MkAbs(args[0]+".pem"), r.CAPEM(), 0o644)
 	}
 	return nil
-}
-
-// greet sends a first request. Those that follow come from other processes, and without one from here the race detector
-// takes them for simultaneous with the start of the registry.
-func greet(r *registrytest.Server, secure bool) error {
-	client, scheme := http.DefaultClient, "http"
-	if secure {
-		pool := x509.NewCertPool()
-		pool.AddCert(r.CA())
-		client, scheme = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}, "https"
-	}
-	resp, err := client.Get(scheme + "://" + r.Host() + "/v2/")
-	if err != nil {
-		return err
-	}
-	r.ResetCounts()
-	return resp.Body.Close()
 }
 
 // mkbundle FILE IMAGE... writes a bundle of test images. An image as missing=NAME is recorded as missing.

@@ -107,15 +107,17 @@ func New(tb testing.TB, o Options) *Server {
 		o: o, blobs: map[digest.Digest][]byte{}, repos: map[string]*repository{},
 		uploads: map[string]*session{}, tokens: map[string]*token{}, sent: map[digest.Digest]int64{},
 	}
-	s.main = start(http.HandlerFunc(s.serveAPI), o.TLS)
-	s.storage = start(http.HandlerFunc(s.serveStorage), o.TLS)
+	// Both are set before either serves: a request may come from another process, and nothing orders it after this.
+	s.main = httptest.NewUnstartedServer(http.HandlerFunc(s.serveAPI))
+	s.storage = httptest.NewUnstartedServer(http.HandlerFunc(s.serveStorage))
+	start(s.main, o.TLS)
+	start(s.storage, o.TLS)
 	tb.Cleanup(s.main.Close)
 	tb.Cleanup(s.storage.Close)
 	return s
 }
 
-func start(h http.Handler, tls bool) *httptest.Server {
-	srv := httptest.NewUnstartedServer(h)
+func start(srv *httptest.Server, tls bool) {
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that a test makes fail
 	if tls {
 		srv.EnableHTTP2 = true
@@ -123,7 +125,6 @@ func start(h http.Handler, tls bool) *httptest.Server {
 	} else {
 		srv.Start()
 	}
-	return srv
 }
 
 // Host returns the registry's host:port.
