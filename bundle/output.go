@@ -40,17 +40,26 @@ func CreateOutput(path string) (*Output, error) {
 	return &Output{path: path, file: f, sum: sha256.New()}, nil
 }
 
-// Write appends to the file.
-func (o *Output) Write(p []byte) (int, error) {
-	n, err := o.file.Write(p)
-	o.sum.Write(p[:n])
-	o.written += int64(n)
+// Write appends to the file. It hashes and writes piece by piece, so that each piece is read from memory once.
+func (o *Output) Write(p []byte) (written int, err error) {
+	for len(p) > 0 && err == nil {
+		piece := p[:min(len(p), outputPiece)]
+		o.sum.Write(piece)
+		var n int
+		n, err = o.file.Write(piece)
+		written += n
+		p = p[n:]
+	}
+	o.written += int64(written)
 	if o.written-o.flushed >= writebackStep {
 		startWriteback(o.file, o.flushed, o.written-o.flushed)
 		o.flushed = o.written
 	}
-	return n, err
+	return written, err
 }
+
+// outputPiece is how much is hashed and written at once: what fits into a processor's cache.
+const outputPiece = 256 << 10
 
 // writebackStep is how many bytes gather before the system is asked to begin writing them, so that the sync at the
 // end finds little left to do.
