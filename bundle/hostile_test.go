@@ -98,8 +98,10 @@ func (f forged) write(t *testing.T) []byte {
 	}
 	four := func(prefix string) {
 		for _, m := range []forgedMember{
-			{prefix + layoutName, int64(len(f.layout)), f.layout}, {prefix + indexName, int64(len(f.index)), f.index},
-			{prefix + headName, int64(len(f.head)), f.head}, {prefix + sumsName, int64(len(f.sums)), f.sums},
+			{prefix + layoutName, int64(len(f.layout)), f.layout},
+			{prefix + indexName, int64(len(f.index)), f.index},
+			{prefix + headName, int64(len(f.head)), f.head},
+			{prefix + sumsName, int64(len(f.sums)), f.sums},
 		} {
 			add(m)
 		}

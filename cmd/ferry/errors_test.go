@@ -59,12 +59,14 @@ func TestHints(t *testing.T) {
 		{
 			"a certificate for another host",
 			sideDest.at(&registry.CertificateError{Err: x509.HostnameError{Certificate: &x509.Certificate{}}}),
-			[]string{"--dest-tls-verify=false"}, "--dest-ca",
+			[]string{"--dest-tls-verify=false"},
+			"--dest-ca",
 		},
 		{"plain http", sideDest.at(fmt.Errorf("h: %w", registry.ErrPlainHTTP)), []string{"--dest-tls-verify=false allows plain http"}, ""},
 		{
 			"denied", (&remote{side: sideSource, looked: []string{"/a/config.json", "/b/auth.json"}}).explain(oci.ErrDenied),
-			[]string{"/a/config.json, /b/auth.json", "docker login", "skopeo login", "--src-creds USER"}, "dest",
+			[]string{"/a/config.json, /b/auth.json", "docker login", "skopeo login", "--src-creds USER"},
+			"dest",
 		},
 		{"store in use", fmt.Errorf("store: %w", oci.ErrLocked), []string{"--store DIR"}, ""},
 		{"disk full", &fs.PathError{Op: "write", Err: syscall.ENOSPC}, []string{"free some space"}, ""},
