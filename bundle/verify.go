@@ -88,7 +88,6 @@ type verifier struct {
 type blobState struct {
 	proven bool
 	reason string // why it is damaged
-	frames []int  // the damaged frames that it touches
 }
 
 type frameDamage struct {
