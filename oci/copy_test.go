@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -719,7 +720,7 @@ type pipe struct {
 	skipped int
 
 	released []bool
-	finished bool
+	finished atomic.Bool
 	bad      error // what Finish is to return
 }
 
@@ -783,7 +784,7 @@ func (p *pipe) Finish(context.Context) error {
 			p.t.Errorf("%s was not released at the end", p.blobs[i].Digest)
 		}
 	}
-	p.finished = true
+	p.finished.Store(true)
 	return p.bad
 }
 
@@ -900,14 +901,16 @@ func TestCopyFromPipeFinish(t *testing.T) {
 		graphs, jobs := pipeJobs(3)
 		p := newPipe(t, graphs...)
 		p.bad = end
-		early := false
+		var early atomic.Bool
 		dst := ocitest.Memory{Fault: fault(func(op ocitest.Op) error {
-			early = early || op.Name == "tag" && !p.finished
+			if op.Name == "tag" && !p.finished.Load() {
+				early.Store(true)
+			}
 			return nil
 		})}
 		r, err := oci.Copy(t.Context(), p, &dst, jobs, oci.CopyOptions{})
-		if !errors.Is(err, end) || early {
-			t.Errorf("error %v, want %v; a tag was set early: %v", err, end, early)
+		if !errors.Is(err, end) || early.Load() {
+			t.Errorf("error %v, want %v; a tag was set early: %v", err, end, early.Load())
 		}
 		for _, o := range r.Outcomes {
 			if !errors.Is(o.Err, end) {
