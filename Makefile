@@ -29,7 +29,8 @@ check: TESTFLAGS = -race
 check: fmt vet staticcheck cross test fuzz-short
 
 fmt:
-	@unformatted=$$($(GO) run $(GOFUMPT) -l .) && test -z "$$unformatted" || { echo "not in gofumpt's form:"; echo "$$unformatted"; exit 1; }
+	@unformatted=$$($(GO) run $(GOFUMPT) -l .) && test -z "$$unformatted" || \
+		{ echo "not in gofumpt's form: $$unformatted"; exit 1; }
 
 vet:
 	$(GO) vet ./...

@@ -21,7 +21,8 @@ func compile(ctx context.Context, p ocispec.Platform, names ...string) (map[stri
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", dir + string(filepath.Separator)}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="}
+	args = append(args, "-o", dir+string(filepath.Separator))
 	for _, name := range names {
 		args = append(args, programs+name)
 	}
