@@ -291,7 +291,7 @@ func flipStep(f compress.Format) int {
 	if os.Getenv("FERRY_E2E_LONG") != "" {
 		return 1
 	}
-	return map[compress.Format]int{compress.Zstd: 7, compress.XZ: 17, compress.None: 101}[f]
+	return map[compress.Format]int{compress.Zstd: 13, compress.XZ: 23, compress.None: 101}[f]
 }
 
 // readHurt reads all blobs of a damaged bundle as a push does. When whole, all must be there.

@@ -241,7 +241,7 @@ func (b *Bundle) findTail(ctx context.Context) (int64, error) {
 	const step = 1 << 20
 	end := b.table.PlainSize &^ (blockSize - 1)
 	stop := max(0, end-maxIndexSize-2*maxHeadSize-step)
-	buf := make([]byte, step)
+	buf := make([]byte, min(step, end-stop))
 	for end > stop {
 		start := max(stop, end-step)
 		// A frame that cannot be read is no reason to stop: what is looked for may lie before it.
