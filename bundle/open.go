@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -132,7 +133,12 @@ func (b *Bundle) checkSize() error {
 }
 
 func (b *Bundle) hurt(member string, err error) {
-	b.damage = append(b.damage, Damage{Member: member, Reason: err.Error()})
+	d := Damage{Member: member, Reason: err.Error()}
+	var named *DamageError
+	if errors.As(err, &named) && named.Member == member { // it is not to be named twice
+		d.Reason = named.Reason
+	}
+	b.damage = append(b.damage, d)
 }
 
 // readCopy reads one of the two copies of the head.
@@ -145,15 +151,17 @@ func (b *Bundle) readCopy(ctx context.Context, prefix string, offset int64) (*la
 		return nil, err
 	}
 	defer r.Close()
-	l, err := readFour(r, prefix)
-	if err != nil && ctx.Err() == nil && errors.Is(err, compress.ErrCorrupt) && !errors.Is(err, ErrCorrupt) {
-		err = &DamageError{Damage: Damage{Member: prefix + headName, Reason: err.Error()}, Err: err}
-	}
-	return l, err
+	return readFour(r, prefix)
 }
 
-// readFour reads the four members of a head from r and proves that they agree with each other.
-func readFour(r io.Reader, prefix string) (*layout, error) {
+// readFour reads the four members of a head from r and proves that they agree with each other. Frames that cannot be
+// read are damage of the head.
+func readFour(r io.Reader, prefix string) (_ *layout, err error) {
+	defer func() {
+		if errors.Is(err, compress.ErrCorrupt) && !errors.Is(err, ErrCorrupt) {
+			err = &DamageError{Damage: Damage{Member: prefix + headName, Reason: err.Error()}, Err: err}
+		}
+	}()
 	var raw [4][]byte
 	for i, m := range []struct {
 		name  string
@@ -341,7 +349,8 @@ func (r *blobReader) Read(p []byte) (int, error) {
 // blobError returns the DamageError of a member that could not be read.
 func (b *Bundle) blobError(i int, err error) error {
 	m := b.layout.head.Members[i]
-	d := Damage{Member: m.Name(), Digest: m.Digest, Images: b.layout.head.ImagesWith(m.Digest), Reason: err.Error()}
+	d := Damage{Member: m.Name(), Digest: m.Digest, Images: b.layout.head.ImagesWith(m.Digest)}
+	d.Reason = strings.TrimPrefix(err.Error(), "blob "+m.Digest.String()+": ") // the member says which one
 	d.Offset, d.Length = fileRange(b.table, m.Offset, span(m.Size))
 	var frame *compress.FrameError
 	if errors.As(err, &frame) {

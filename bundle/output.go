@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/ferry-oci/ferry/oci/durable"
 )
 
 // sumSuffix is what NAME.sha256 adds to the bundle's name.
@@ -52,7 +54,7 @@ func (o *Output) Write(p []byte) (written int, err error) {
 	}
 	o.written += int64(written)
 	if o.written-o.flushed >= writebackStep {
-		startWriteback(o.file, o.flushed, o.written-o.flushed)
+		durable.StartWriteback(o.file, o.flushed, o.written-o.flushed)
 		o.flushed = o.written
 	}
 	return written, err
@@ -101,23 +103,8 @@ func (o *Output) Commit() (err error) {
 	if err := os.Rename(o.file.Name(), o.path); err != nil {
 		return err
 	}
-	if err := o.writeSum(); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(o.path))
-}
-
-func (o *Output) writeSum() error {
-	f, err := os.OpenFile(o.path+sumSuffix+partialSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "%s  %s\n", o.Sum(), filepath.Base(o.path))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		os.Remove(f.Name())
-		return err
-	}
-	return os.Rename(f.Name(), o.path+sumSuffix)
+	list := fmt.Sprintf("%s  %s\n", o.Sum(), filepath.Base(o.path))
+	return durable.WriteFile(o.path+sumSuffix, []byte(list)) // which syncs the folder, for the bundle's name too
 }
 
 // Abort removes the unfinished file.
@@ -133,7 +120,10 @@ func SumFile(path string) string { return path + sumSuffix }
 // there is no such file. A list made by sha256sum, in text or binary mode, with LF or CRLF, is taken; a list of one
 // line is that of the bundle even when both were renamed.
 func ReadSum(path string) (sum [32]byte, err error) {
-	raw, err := readSmall(path+sumSuffix, maxSumFile)
+	raw, err := durable.ReadFile(path+sumSuffix, maxSumFile)
+	if errors.Is(err, durable.ErrTooLarge) {
+		err = corrupt(filepath.Base(path)+sumSuffix, "%v", err)
+	}
 	if err != nil {
 		return sum, err
 	}
@@ -154,16 +144,3 @@ func ReadSum(path string) (sum [32]byte, err error) {
 
 // maxSumFile is the largest checksum file that is read.
 const maxSumFile = 1 << 20
-
-func readSmall(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(raw)) > limit {
-		err = corrupt(filepath.Base(path), "more than %d bytes", limit)
-	}
-	return raw, err
-}

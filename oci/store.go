@@ -15,6 +15,8 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ferry-oci/ferry/oci/durable"
 )
 
 // Names in the folder of a store, beside those of the OCI image layout.
@@ -108,7 +110,7 @@ func OpenStore(dir string) (_ *Store, err error) {
 
 // checkFolder refuses a folder that is neither empty nor an image layout of the version that we know.
 func checkFolder(dir string) error {
-	raw, err := readLimited(filepath.Join(dir, ocispec.ImageLayoutFile), 64<<10)
+	raw, err := durable.ReadFile(filepath.Join(dir, ocispec.ImageLayoutFile), 64<<10)
 	if errors.Is(err, fs.ErrNotExist) {
 		return checkEmpty(dir)
 	}
@@ -134,7 +136,7 @@ func checkEmpty(dir string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case lockFile, ocispec.ImageLayoutFile + tempSuffix, "lost+found", "System Volume Information", ".DS_Store":
+		case lockFile, ocispec.ImageLayoutFile + durable.TempSuffix, "lost+found", "System Volume Information", ".DS_Store":
 		default:
 			return fmt.Errorf("store %s: the folder holds other files (%s) and is not an OCI image layout", dir, e.Name())
 		}
@@ -146,7 +148,7 @@ func checkEmpty(dir string) error {
 func initLayout(dir string) error {
 	layout := filepath.Join(dir, ocispec.ImageLayoutFile)
 	if _, err := os.Stat(layout); errors.Is(err, fs.ErrNotExist) {
-		if err := writeFile(layout, []byte(`{"imageLayoutVersion":"`+ocispec.ImageLayoutVersion+`"}`)); err != nil {
+		if err := durable.WriteFile(layout, []byte(`{"imageLayoutVersion":"`+ocispec.ImageLayoutVersion+`"}`)); err != nil {
 			return err
 		}
 	} else if err != nil {
@@ -383,40 +385,4 @@ func (s *Store) path(d Descriptor) (string, error) {
 // partPath returns where a part of the blob d lies, whose digest has been checked.
 func (s *Store) partPath(d Descriptor) string {
 	return filepath.Join(s.dir, partialDir, d.Digest.Encoded())
-}
-
-// tempSuffix ends the name of a file that is still being written.
-const tempSuffix = ".tmp"
-
-// writeFile puts raw under the name path, whole or not at all, and out to the disk.
-func writeFile(path string, raw []byte) error {
-	f, err := os.Create(path + tempSuffix)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// readLimited reads a file of at most limit bytes.
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(raw)) > limit {
-		err = fmt.Errorf("%s: more than %d bytes", path, limit)
-	}
-	return raw, err
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ferry-oci/ferry/oci/durable"
 )
 
 const (
@@ -58,7 +60,7 @@ type nameIndex struct {
 
 func openNames(path string) (*nameIndex, error) {
 	x := &nameIndex{path: path, at: map[string]int{}, written: time.Now()}
-	raw, err := readLimited(path, maxIndexFile)
+	raw, err := durable.ReadFile(path, maxIndexFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		x.index = ocispec.Index{
 			Versioned: specs.Versioned{SchemaVersion: 2},
@@ -146,7 +148,7 @@ func (x *nameIndex) write(snapshot []byte) error {
 	if snapshot == nil {
 		return nil
 	}
-	err := writeFile(x.path, snapshot)
+	err := durable.WriteFile(x.path, snapshot)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.written = time.Now()

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ferry-oci/ferry/oci/durable"
 )
 
 // Push stores the content of the blob d. The blob takes its name after its size and digest have been checked; then
@@ -193,7 +195,7 @@ func (w *writeback) write(p []byte) error {
 		return err
 	}
 	if w.written-w.started >= writebackChunk {
-		startWriteback(w.f, w.started, w.written-w.started)
+		durable.StartWriteback(w.f, w.started, w.written-w.started)
 		w.started = w.written
 	}
 	return nil

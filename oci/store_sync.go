@@ -10,6 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ferry-oci/ferry/oci/durable"
 )
 
 // syncWidth is how many files are written out to the disk at once.
@@ -46,7 +48,7 @@ func (s *syncer) flush() error {
 	}
 	err := g.Wait()
 	for dir := range folders {
-		err = errors.Join(err, syncDir(dir))
+		err = errors.Join(err, durable.SyncDir(dir))
 	}
 	if err != nil {
 		s.mu.Lock()
@@ -63,7 +65,7 @@ func (s *Store) mark() error {
 	if s.marked {
 		return nil
 	}
-	if err := writeFile(filepath.Join(s.dir, unsyncedFile), nil); err != nil {
+	if err := durable.WriteFile(filepath.Join(s.dir, unsyncedFile), nil); err != nil {
 		return err
 	}
 	s.marked = true
@@ -104,7 +106,7 @@ func (s *Store) unmark() error {
 	if err := os.Remove(filepath.Join(s.dir, unsyncedFile)); err != nil {
 		return err
 	}
-	return syncDir(s.dir)
+	return durable.SyncDir(s.dir)
 }
 
 func (s *Store) suspectsLeft() (bool, error) {

@@ -1,4 +1,4 @@
-package oci
+package durable
 
 import (
 	"os"
@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startWriteback asks the kernel to carry a range of f to the disk now and does not wait for it. It is a hint: a file
+// StartWriteback asks the kernel to carry a range of f to the disk now and does not wait for it. It is a hint: a file
 // system that does not know it loses nothing.
-func startWriteback(f *os.File, offset, n int64) {
+func StartWriteback(f *os.File, offset, n int64) {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return
