@@ -41,9 +41,10 @@ const (
 // All methods may be called from many goroutines. No file name is longer than 128 characters or other than lower case
 // letters, digits and `-._`, except those of journals, which the caller chooses; there are no links.
 type Store struct {
-	dir  string
-	lock *flock.Flock
-	sync *syncer
+	dir     string
+	lock    *flock.Flock
+	sync    *syncer
+	scratch bool // what it holds is soon removed
 
 	mu       sync.Mutex
 	fresh    map[digest.Digest]bool          // whole and proven in this run
@@ -69,7 +70,13 @@ var (
 //
 // Errors: [ErrLocked] when another run holds the store. A folder that holds other files and is no OCI image layout is
 // refused and left as it is.
-func OpenStore(dir string) (_ *Store, err error) {
+func OpenStore(dir string) (*Store, error) { return openStore(dir, false) }
+
+// OpenScratch is OpenStore for a store that is removed when its run has ended well: nothing hurries its blobs to the
+// disk, which mostly never see it. A run that is cut off finds them all the same.
+func OpenScratch(dir string) (*Store, error) { return openStore(dir, true) }
+
+func openStore(dir string, scratch bool) (_ *Store, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -97,7 +104,7 @@ func OpenStore(dir string) (_ *Store, err error) {
 		return nil, fmt.Errorf("store %s: %w", dir, err)
 	}
 	s := &Store{
-		dir: dir, lock: lock, sync: newSyncer(), names: names,
+		dir: dir, lock: lock, sync: newSyncer(), scratch: scratch, names: names,
 		fresh:    map[digest.Digest]bool{},
 		pushing:  map[digest.Digest]chan struct{}{},
 		journals: map[string]*Journal{},

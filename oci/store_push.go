@@ -97,8 +97,9 @@ func (s *Store) name(p *part, path string) error {
 
 // part is a blob that is not whole yet: the file partial/<hex>, whose bytes c has hashed.
 type part struct {
-	f *os.File
-	c *checker
+	f     *os.File
+	c     *checker
+	hurry bool // to the disk
 }
 
 // openPart opens what there is of d, or an empty part.
@@ -111,7 +112,7 @@ func (s *Store) openPart(d Descriptor) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &part{f: f, c: c}, nil
+	return &part{f: f, c: c, hurry: !s.scratch}, nil
 }
 
 // fill completes the part from content and proves it.
@@ -163,7 +164,7 @@ func (p *part) receive(ctx context.Context, content Content) error {
 		return err
 	}
 	defer r.Close()
-	out := writeback{f: p.f, written: p.c.n, started: p.c.n}
+	out := writeback{f: p.f, hurry: p.hurry, written: p.c.n, started: p.c.n}
 	if err := p.c.copyFrom(ctx, r, p.c.d.Size, out.write); err != nil {
 		return err
 	}
@@ -185,6 +186,7 @@ const writebackChunk = 8 << 20
 
 type writeback struct {
 	f                *os.File
+	hurry            bool
 	written, started int64
 }
 
@@ -194,7 +196,7 @@ func (w *writeback) write(p []byte) error {
 	if err != nil {
 		return err
 	}
-	if w.written-w.started >= writebackChunk {
+	if w.hurry && w.written-w.started >= writebackChunk {
 		durable.StartWriteback(w.f, w.started, w.written-w.started)
 		w.started = w.written
 	}

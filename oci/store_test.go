@@ -82,6 +82,21 @@ func TestStorePassesTheSuite(t *testing.T) {
 	})
 }
 
+func TestScratchPassesTheSuite(t *testing.T) {
+	ocitest.TestEnds(t, func(t *testing.T) (oci.Source, oci.Sink) {
+		s, err := oci.OpenScratch(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return s, s
+	})
+}
+
 func TestStoreIsAnImageLayout(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "store")
 	s := openStore(t, dir)

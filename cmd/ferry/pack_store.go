@@ -17,15 +17,16 @@ import (
 
 // openStore opens the store and, in it, the journal of this very plan.
 func (p *packing) openStore() (err error) {
-	dir := p.o.Store
+	dir, open := p.o.Store, oci.OpenStore
 	if dir == "" {
+		open = oci.OpenScratch // it goes when the bundle is whole
 		if dir, err = ownStore(p.o.Output); err != nil {
 			return err
 		}
 	}
 	_, err = os.Stat(dir)
 	p.newStore = errors.Is(err, fs.ErrNotExist)
-	if p.store, err = oci.OpenStore(dir); err != nil {
+	if p.store, err = open(dir); err != nil {
 		return err
 	}
 	if err := p.openJournal(); err != nil {
