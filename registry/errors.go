@@ -54,6 +54,12 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	switch {
+	case e.Status == http.StatusNotFound && e.Code == codeManifestUnknown:
+		return fmt.Sprintf("%s has no %s: no such tag or digest (404 %s)", e.Host, e.object(), e.Code)
+	case e.Status == http.StatusNotFound && e.Code == codeNameUnknown:
+		return fmt.Sprintf("%s has no %s: no such repository (404 %s)", e.Host, e.object(), e.Code)
+	}
 	s := fmt.Sprintf("%s %s: %d %s", e.Method, e.URL, e.Status, http.StatusText(e.Status))
 	if e.Code != "" {
 		s += ": " + e.Code
@@ -62,6 +68,14 @@ func (e *Error) Error() string {
 		s += ": " + e.Message
 	}
 	return s
+}
+
+// object returns the path of the URL behind /v2/, which says what was asked for.
+func (e *Error) object() string {
+	if _, path, ok := strings.Cut(e.URL, "/v2/"); ok {
+		return path
+	}
+	return e.URL
 }
 
 func (e *Error) Is(target error) bool {

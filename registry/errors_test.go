@@ -66,7 +66,8 @@ func TestStatusError(t *testing.T) {
 				t.Errorf("got %d %q %.100q", got.Status, got.Code, got.Message)
 			}
 			text := got.Error()
-			if !strings.HasPrefix(text, "GET https://registry.example/v2/a/manifests/v1: ") || strings.Contains(text, "hunter2") {
+			if !strings.Contains(text, "registry.example") || !strings.Contains(text, "a/manifests/v1: ") ||
+				strings.Contains(text, "hunter2") {
 				t.Errorf("text %.200q", text)
 			}
 			for _, sentinel := range []error{oci.ErrNotFound, oci.ErrDenied, oci.ErrCorrupt} {
@@ -335,5 +336,31 @@ func TestUploadDoesNotLeaveHTTPS(t *testing.T) {
 		if (err != nil) != (want == "") || err == nil && u.location.String() != want {
 			t.Errorf("%q: got %v and error %v, want %q", location, u.location, err, want)
 		}
+	}
+}
+
+func TestErrorSaysWhatIsNotThere(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  Error
+		want string
+	}{
+		"tag": {
+			Error{Host: "r.io", Method: "GET", URL: "https://r.io/v2/a/manifests/v1", Status: 404, Code: "MANIFEST_UNKNOWN"},
+			"r.io has no a/manifests/v1: no such tag or digest (404 MANIFEST_UNKNOWN)",
+		},
+		"repository": {
+			Error{Host: "r.io", Method: "GET", URL: "https://r.io/v2/a/manifests/v1", Status: 404, Code: "NAME_UNKNOWN"},
+			"r.io has no a/manifests/v1: no such repository (404 NAME_UNKNOWN)",
+		},
+		"something else": {
+			Error{Host: "r.io", Method: "PUT", URL: "https://r.io/v2/a/manifests/v1", Status: 404, Code: "BLOB_UNKNOWN"},
+			"PUT https://r.io/v2/a/manifests/v1: 404 Not Found: BLOB_UNKNOWN",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := test.err.Error(); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
 	}
 }
