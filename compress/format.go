@@ -62,6 +62,9 @@ func Sniff(head []byte) (Format, error) {
 	case len(head) >= ustarOffset+len(ustarMagic) && string(head[ustarOffset:][:len(ustarMagic)]) == ustarMagic:
 		return None, nil
 	}
+	if len(head) == 0 {
+		return None, fmt.Errorf("it is empty: %w", ErrFormat)
+	}
 	return None, fmt.Errorf("first bytes %x: %w", head[:min(len(head), 8)], ErrFormat)
 }
 
