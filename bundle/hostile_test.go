@@ -52,6 +52,7 @@ func TestForeignFiles(t *testing.T) {
 		"other order":     packTar(t, tar.Header{Name: "index.json", Size: 30}, tar.Header{Name: "oci-layout", Size: 30}),
 		"gzip":            []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"),
 		"zstd magic only": []byte("\x28\xb5\x2f\xfd"),
+		"zstd of a pipe":  []byte("\x28\xb5\x2f\xfd\x04\x58\x01\x00\x00"), // states no content size
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := openBytes(t, raw, Options{}); !isBundleError(err) {

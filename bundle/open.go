@@ -133,12 +133,8 @@ func (b *Bundle) checkSize() error {
 }
 
 func (b *Bundle) hurt(member string, err error) {
-	d := Damage{Member: member, Reason: err.Error()}
-	var named *DamageError
-	if errors.As(err, &named) && named.Member == member { // it is not to be named twice
-		d.Reason = named.Reason
-	}
-	b.damage = append(b.damage, d)
+	reason := strings.TrimPrefix(err.Error(), member+": ") // it is named once
+	b.damage = append(b.damage, Damage{Member: member, Reason: reason})
 }
 
 // readCopy reads one of the two copies of the head.
