@@ -40,11 +40,30 @@ func (e *partialError) Unwrap() error { return e.err }
 
 // damagedError says that a bundle is damaged, or is not the one that was expected. The text says what was found; damage
 // that the reader of a bundle found is a bundle.ErrCorrupt already.
-type damagedError struct{ text string }
+type damagedError struct {
+	text string
+	hits int // images, where it is damage to some of them
+}
 
 func (e *damagedError) Error() string { return e.text }
 
-func damagedf(format string, args ...any) error { return &damagedError{fmt.Sprintf(format, args...)} }
+// hitsImages reports whether err is damage that ended a command and hits images, while others may be whole.
+func hitsImages(err error) bool {
+	var partial *partialError
+	var damaged *damagedError
+	var damage *bundle.DamageError
+	switch {
+	case errors.As(err, &partial):
+		return false
+	case errors.As(err, &damaged):
+		return damaged.hits > 0
+	}
+	return errors.As(err, &damage) && len(damage.Images) > 0
+}
+
+func damagedf(format string, args ...any) error {
+	return &damagedError{text: fmt.Sprintf(format, args...)}
+}
 
 // interruptedError ends a run that the user has stopped, whatever that made fail.
 type interruptedError struct{ err error }
@@ -131,6 +150,9 @@ func hints(err error) []string {
 		return []string{fmt.Sprintf("this is ferry %s; the ferry that packed the bundle, or a later one, can read it", ferryVersion())}
 	case errors.Is(err, oci.ErrLocked):
 		return []string{"wait for the other run to end, or choose another folder with --store DIR"}
+	case hitsImages(err):
+		return []string{"`ferry verify --damaged-list FILE BUNDLE` writes the images that are hit as a list for ferry pack -f, " +
+			"`ferry unpack --keep-going` pushes all others"}
 	case isNoSpace(err):
 		return []string{"free some space or choose another disk; what is in the store is kept, the same command goes on from there"}
 	}

@@ -60,13 +60,14 @@ func runInspect(ctx context.Context, o inspectOptions, std *stdio) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.Bundle, err)
 	}
-	repeatMissing(in.Head, std)
 	switch {
 	case o.JSON:
 		return writeJSON(std.Out, in)
 	case o.List:
+		repeatMissing(in.Head, std)
 		return writeImageLines(std.Out, in.Head.Images)
 	case o.CSV:
+		repeatMissing(in.Head, std)
 		return in.writeCSV(std.Out)
 	}
 	return in.writeTable(std.Out)
@@ -101,24 +102,20 @@ type imageTotals struct {
 
 // readInspection reads the head of the bundle at path.
 func readInspection(ctx context.Context, path string, std *stdio) (*inspection, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, bareError(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	f, size, err := openBundle(path)
 	if err != nil {
 		return nil, err
 	}
+	defer f.Close()
 	head, id, err := bundle.ReadHead(bufio.NewReaderSize(f, headReadSize), bundle.Options{})
 	if err != nil && !errors.Is(err, bundle.ErrVersion) {
-		head, id, err = readTail(ctx, f, info.Size(), err, std)
+		head, id, err = readTail(ctx, f, size, err, std)
 	}
 	if err != nil {
 		return nil, err
 	}
 	in := summarize(head)
-	in.ContentID, in.FileSize = id, info.Size()
+	in.ContentID, in.FileSize = id, size
 	return in, nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -14,7 +15,7 @@ func writeWhole(path string, content []byte) error {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", path, bareError(err))
 	}
 	defer os.Remove(tmp.Name()) // after the rename there is nothing left to remove
 	_, err = tmp.Write(content)

@@ -193,7 +193,24 @@ func (p *packing) check() (err error) {
 	if p.writer.Format == compress.XZ {
 		p.writer.XZProgram, _ = exec.LookPath("xz") // without it the library does the work
 	}
-	return checkOutput(o.Output)
+	if err := checkOutput(o.Output); err != nil {
+		return err
+	}
+	return checkNoList(o.Output, o.Files)
+}
+
+// checkNoList returns a usage error when the output would replace a list that is read.
+func checkNoList(output string, lists []string) error {
+	out, err := os.Stat(output)
+	if err != nil { // there is nothing to replace
+		return nil
+	}
+	for _, name := range lists {
+		if info, err := os.Stat(name); err == nil && os.SameFile(out, info) {
+			return usagef("-o %s: that is the list of -f, which the bundle would replace", output)
+		}
+	}
+	return nil
 }
 
 // checkOutput finds out early that there can be no file of that name.
@@ -262,7 +279,10 @@ func readRefs(args, files []string, std *stdio) ([]oci.Reference, error) {
 		return nil, err
 	}
 	refs = oci.Unique(refs)
-	if len(refs) == 0 {
+	switch {
+	case len(refs) == 0 && len(files) > 0:
+		return nil, usagef("no image in %s", strings.Join(files, ", "))
+	case len(refs) == 0:
 		return nil, usagef("no image: name some, or give a list with -f FILE")
 	}
 	return refs, nil
@@ -277,5 +297,8 @@ func readList(name string, std *stdio) ([]oci.Reference, error) {
 		return nil, &usageError{err}
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, usagef("-f %s: it is a folder", name)
+	}
 	return oci.ParseList(name, f)
 }

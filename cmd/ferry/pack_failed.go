@@ -43,20 +43,36 @@ func (p *packing) verdict() error {
 
 // explainFailed says why images failed. What all images of a host fail with, as with its certificate, is said once.
 func (p *packing) explainFailed() {
-	var texts []string
-	refs := map[string][]string{}
+	var e explainer
 	for _, f := range p.failed {
-		text := f.err.Error()
-		if refs[text] == nil {
-			texts = append(texts, text)
-		}
-		refs[text] = append(refs[text], f.ref.String())
+		e.add(f.ref.String(), f.err)
 	}
-	for _, text := range texts {
-		if names := refs[text]; len(names) == 1 {
-			p.std.complain(fmt.Sprintf("ferry: image %s: %s", names[0], text))
+	e.explain(p.std)
+}
+
+// explainer says why images failed, once for all that failed with the same text.
+type explainer struct {
+	texts  []string            // in the order in which they came
+	images map[string][]string // their names, by text
+}
+
+func (e *explainer) add(image string, err error) {
+	if e.images == nil {
+		e.images = map[string][]string{}
+	}
+	text := err.Error()
+	if e.images[text] == nil {
+		e.texts = append(e.texts, text)
+	}
+	e.images[text] = append(e.images[text], image)
+}
+
+func (e *explainer) explain(std *stdio) {
+	for _, text := range e.texts {
+		if names := e.images[text]; len(names) == 1 {
+			std.complain(fmt.Sprintf("ferry: image %s: %s", names[0], text))
 		} else {
-			p.std.complain(fmt.Sprintf("ferry: %s (%s): %s", plural(len(names), "image"), someNames(names), text))
+			std.complain(fmt.Sprintf("ferry: %s (%s): %s", plural(len(names), "image"), someNames(names), text))
 		}
 	}
 }

@@ -224,6 +224,9 @@ func (p *packing) describeSpecial(b *strings.Builder) {
 	rebuilt := 0
 	for _, image := range p.plan.Images {
 		switch {
+		case image.Pinned && image.Err == nil && image.Lacks():
+			fmt.Fprintf(b, "keeps all platforms, because it is named by digest, and lacks one of those asked for: %s\n", image.Ref)
+			continue
 		case image.Pinned:
 			fmt.Fprintf(b, "keeps all platforms, because it is named by digest (--repin filters it): %s\n", image.Ref)
 		case image.Original != nil:

@@ -51,14 +51,14 @@ the prefix. A name of one segment, such as pause, goes to root/pause on a target
 prints the table of names and what is there already, and moves nothing. oci:DIR keeps all names.
 
 Damage stops the run with exit code 3. With --keep-going all images that it does not hit are pushed, and the exit code
-is 4. From a pipe, tags are set only after the end of the bundle was seen and proven. Images that pack could not get are
-repeated as a warning; they do not change the exit code.
+is 4. From a pipe, tags are set only after the end of the bundle was seen and proven, and damage always stops the run.
+Images that pack could not get are repeated as a warning; they do not change the exit code.
 
 Images that failed are printed on stdout, one name a line; each of them can be given to --image.`,
 		Example: `  ferry unpack k8s.tar.zst harbor.example/k8s
   ferry unpack --dry-run k8s.tar.zst harbor.example
   ferry unpack --image 'calico/*' --existing keep k8s.tar.zst harbor.example/k8s
-  zcat k8s.tar.gz | ferry unpack - 127.0.0.1:5000
+  ssh north cat k8s.tar.zst | ferry unpack - 127.0.0.1:5000
   ferry unpack k8s.tar.zst oci:layout`,
 		Args: exactArgs("BUNDLE", "TARGET"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -52,23 +52,16 @@ func openFile(ctx context.Context, o *unpackOptions, std *stdio) (_ packed, err 
 			return nil, err
 		}
 	}
-	f, err := os.Open(o.Bundle)
+	f, size, err := openBundle(o.Bundle)
 	if err != nil {
-		return nil, bareError(err)
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
 		}
 	}()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file; for a pipe, give -")
-	}
-	b, err := bundle.Open(ctx, f, info.Size(), bundle.Options{Lenient: o.KeepGoing})
+	b, err := bundle.Open(ctx, f, size, bundle.Options{Lenient: o.KeepGoing})
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +81,8 @@ func verifyFirst(ctx context.Context, o *unpackOptions, std *stdio) error {
 		std.complain("damaged " + oneLine(d.String()))
 	}
 	if len(r.Damage) > 0 && !o.KeepGoing {
-		return damagedf("damaged in %s; nothing was pushed", plural(len(r.Damage), "place"))
+		text := fmt.Sprintf("damaged in %s; nothing was pushed", plural(len(r.Damage), "place"))
+		return &damagedError{text: text, hits: len(hitImages(r))}
 	}
 	return nil
 }

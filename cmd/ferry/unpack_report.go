@@ -35,10 +35,14 @@ func (u *unpacking) say(r *oci.Report, whole bool) {
 		}
 		u.sayName(n)
 	}
+	nothing := whole && failed == 0 && r.Moved+r.Mounted+r.Manifests+r.Tags == 0
+	if nothing { // what was looked at again, as an image without a tag always is, was complete
+		pushed, complete = 0, complete+pushed
+	}
 	u.std.say("images: %d pushed, %d complete already, %d kept as they were, %d failed", pushed, complete, kept, failed)
 	u.std.say("blobs: %d uploaded, %d mounted, %d there already; %s read from the bundle",
 		r.Moved, r.Mounted, r.Skipped, formatSize(r.MovedBytes))
-	if whole && failed == 0 && r.Moved+r.Mounted+r.Manifests+r.Tags == 0 {
+	if nothing {
 		u.std.say("nothing was moved: the target has all of it already")
 	}
 }
@@ -71,6 +75,7 @@ func (u *unpacking) sayHit(err error) {
 // verdict lists the images that failed, on stdout as lines that can be fed back, and returns the error that they make.
 func (u *unpacking) verdict() error {
 	var first error
+	var why explainer
 	failed, listed := 0, map[string]bool{}
 	for _, n := range u.names {
 		if n.err == nil {
@@ -80,7 +85,7 @@ func (u *unpacking) verdict() error {
 		if first == nil || errors.Is(first, oci.ErrHeld) {
 			first = n.err
 		}
-		u.std.complain(fmt.Sprintf("ferry: image %s: %v", n.source.Name(), n.err))
+		why.add(n.source.Name(), n.err)
 		if name := n.source.Name(); !listed[name] {
 			listed[name] = true
 			if _, err := fmt.Fprintln(u.std.Out, name); err != nil {
@@ -91,6 +96,7 @@ func (u *unpacking) verdict() error {
 	if failed == 0 {
 		return nil
 	}
+	why.explain(u.std)
 	err := error(&summaryError{text: fmt.Sprintf("%d of %s could not be unpacked", failed, plural(len(u.names), "image")), err: first})
 	if failed < len(u.names) || u.o.KeepGoing {
 		return &partialError{err}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -89,18 +88,18 @@ func runVerify(ctx context.Context, o verifyOptions, std *stdio) error {
 	}
 	repeatMissing(r.Head, std)
 	if o.DamagedList != "" {
-		if err := writeDamagedList(o.DamagedList, r); err != nil {
-			return err
-		}
+		err = writeDamagedList(o.DamagedList, r)
 	}
-	return judge(o, r)
+	return errors.Join(judge(o, r), err)
 }
 
 // judge turns the report into the error that it means.
 func judge(o verifyOptions, r *bundle.Report) error {
 	var err error
 	if len(r.Damage) > 0 {
-		err = damagedf("%s: damaged in %s; %s hit", o.Bundle, plural(len(r.Damage), "place"), plural(len(hitImages(r)), "image"))
+		hits := len(hitImages(r))
+		text := fmt.Sprintf("%s: damaged in %s; %s hit", o.Bundle, plural(len(r.Damage), "place"), plural(hits, "image"))
+		err = &damagedError{text: text, hits: hits}
 	}
 	return errors.Join(err, checkExpected(o.Bundle, o.Expect, r.ContentID))
 }
@@ -116,18 +115,11 @@ func checkExpected(path, want, got string) error {
 
 // verifyFile verifies the bundle at path, against its checksum file, too, when there is one.
 func verifyFile(ctx context.Context, path string, jobs int, std *stdio) (r *bundle.Report, sumFile bool, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, false, bareError(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	f, size, err := openBundle(path)
 	if err != nil {
 		return nil, false, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, false, errors.New("not a regular file")
-	}
+	defer f.Close()
 	o := bundle.VerifyOptions{Jobs: jobs}
 	sum, sumErr := bundle.ReadSum(path)
 	switch {
@@ -139,10 +131,10 @@ func verifyFile(ctx context.Context, path string, jobs int, std *stdio) (r *bund
 	if err := dropCache(f); err != nil {
 		std.say("%s: some of it may be read from memory and not from the disk: %v", path, err)
 	}
-	p := std.progress("verify", info.Size())
+	p := std.progress("verify", size)
 	o.Progress = p.add
 	defer p.end()
-	r, err = bundle.Verify(ctx, f, info.Size(), o)
+	r, err = bundle.Verify(ctx, f, size, o)
 	if err != nil {
 		return nil, false, err
 	}
