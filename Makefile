@@ -57,7 +57,7 @@ fuzz fuzz-short:
 
 e2e:
 	FERRY_E2E_LONG=1 $(GO) test -timeout=30m -run=EachByte ./bundle
-	cd cmd/e2e && FERRY_E2E_LONG=1 $(GO) test -v -timeout=60m $(TESTFLAGS) ./...
+	cd cmd/e2e && FERRY_E2E_LONG=1 $(GO) test -v -count=1 -timeout=60m $(TESTFLAGS) ./...
 
 demo bench:
 	cd cmd/e2e && $(GO) build -o ../../bin/$@ ./$@ && exec ../../bin/$@ $(if $(filter bench,$@),$(BENCHFLAGS))
