@@ -67,9 +67,11 @@ type manifestStep struct {
 	node     *Node
 	repo     Repository
 	needs    []*step
-	pending  int      // needs that have not settled
-	images   []*image // whose root it is
-	byDigest bool     // it has to be pushed by digest; else setting its tags does it
+	blobs    []*place        // those of needs that are blobs
+	children []*manifestStep // and those that are manifests
+	pending  int             // needs that have not settled
+	images   []*image        // whose root it is
+	byDigest bool            // it has to be pushed by digest; else setting its tags does it
 }
 
 // image is one target of a job.
@@ -148,36 +150,44 @@ func (p *planner) addNode(n *Node, from []Repository, to Repository) error {
 		p.c.manifests = append(p.c.manifests, m)
 	}
 	seen := map[*step]bool{}
-	need := func(s *step) {
+	need := func(s *step) bool {
 		if !isNew || seen[s] {
-			return
+			return false
 		}
 		seen[s] = true
 		m.needs = append(m.needs, s)
 		m.pending++
 		s.waiting = append(s.waiting, m)
+		return true
 	}
 	for _, child := range n.Children {
 		cm := p.manifests[placeKey{to, keyOf(child.Descriptor)}]
 		cm.byDigest = true
-		need(&cm.step)
+		if need(&cm.step) {
+			m.children = append(m.children, cm)
+		}
+	}
+	needBlob := func(d Descriptor, list *[]*blobTask) {
+		if at := p.addBlob(d, from, to, list); need(&at.step) {
+			m.blobs = append(m.blobs, at)
+		}
 	}
 	if n.Manifest.Config != nil {
-		need(p.addBlob(*n.Manifest.Config, from, to, &p.configs))
+		needBlob(*n.Manifest.Config, &p.configs)
 	}
 	for _, d := range n.Manifest.Layers {
-		need(p.addBlob(d, from, to, &p.layers))
+		needBlob(d, &p.layers)
 	}
 	for _, d := range n.Manifest.Manifests {
 		if !IsManifest(d.MediaType) { // an index may list what is a blob to registries
-			need(p.addBlob(d, from, to, &p.layers))
+			needBlob(d, &p.layers)
 		}
 	}
 	return nil
 }
 
 // addBlob notes that to needs the blob d and that the repositories from have it. A new blob goes to the end of list.
-func (p *planner) addBlob(d Descriptor, from []Repository, to Repository, list *[]*blobTask) *step {
+func (p *planner) addBlob(d Descriptor, from []Repository, to Repository, list *[]*blobTask) *place {
 	b := p.blobs[keyOf(d)]
 	if b == nil {
 		b = &blobTask{Descriptor: d}
@@ -195,7 +205,7 @@ func (p *planner) addBlob(d Descriptor, from []Repository, to Repository, list *
 		b.places = append(b.places, p.places[key])
 		b.asking++
 	}
-	return &p.places[key].step
+	return p.places[key]
 }
 
 // order sets the order in which the blobs are taken. It tells a source that gives its blobs in order which of them

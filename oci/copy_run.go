@@ -211,7 +211,9 @@ func (c *copier) pushManifest(ctx context.Context, m *manifestStep) {
 	op := "check"
 	if err == nil && !has {
 		op = "push"
-		err = c.dst.Push(ctx, m.repo, m.node.Descriptor, rawContent(m.node.Raw))
+		err = c.put(ctx, m, func() error {
+			return c.dst.Push(ctx, m.repo, m.node.Descriptor, rawContent(m.node.Raw))
+		})
 	}
 	var errs []error
 	if err != nil {
@@ -233,7 +235,9 @@ func (c *copier) tag(ctx context.Context, img *image) {
 	t, root := img.target, img.root.node
 	err := errNoTags
 	if tagger, ok := c.dst.(Tagger); ok {
-		err = tagger.Tag(ctx, t.Repository, t.Tag, root.Descriptor, root.Raw)
+		err = c.put(ctx, img.root, func() error {
+			return tagger.Tag(ctx, t.Repository, t.Tag, root.Descriptor, root.Raw)
+		})
 	}
 	e := Event{Kind: EventTag, Descriptor: root.Descriptor, Repository: t.Repository, Tag: t.Tag}
 	if err != nil {
@@ -247,6 +251,54 @@ func (c *copier) tag(ctx context.Context, img *image) {
 	if err == nil {
 		c.total.Tags++
 	}
+}
+
+// put runs a push or a tag of m. When the sink lacks something below m that it was found to have, as after a clean-up at
+// the registry, that is pushed again, once.
+func (c *copier) put(ctx context.Context, m *manifestStep, run func() error) error {
+	err := run()
+	if !errors.Is(err, ErrIncomplete) {
+		return err
+	}
+	if rerr := c.restore(ctx, m); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return run()
+}
+
+// restore pushes what the repository of m lacks of all that m points to.
+func (c *copier) restore(ctx context.Context, m *manifestStep) error {
+	for _, p := range m.blobs {
+		has, err := c.dst.Has(ctx, p.repo, p.blob.Descriptor)
+		if err != nil {
+			return err
+		}
+		if has {
+			continue
+		}
+		if err := (&transfer{c: c, place: p}).run(ctx); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.total.Moved++
+		c.mu.Unlock()
+	}
+	for _, child := range m.children {
+		has, err := c.dst.Has(ctx, child.repo, child.node.Descriptor)
+		if err != nil {
+			return err
+		}
+		if has {
+			continue
+		}
+		err = c.put(ctx, child, func() error {
+			return c.dst.Push(ctx, child.repo, child.node.Descriptor, rawContent(child.node.Raw))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errNoTags = errors.New("the target keeps no tags")

@@ -665,6 +665,45 @@ func TestCopyStop(t *testing.T) {
 	}
 }
 
+// TestCopyLostMeanwhile: what a registry loses between the question for it and the manifest is pushed again, once.
+func TestCopyLostMeanwhile(t *testing.T) {
+	g := ocitest.MultiArch(1, "app")
+	child := g.Children[1]
+	for name, c := range map[string]struct {
+		lost digest.Digest
+		when func(op ocitest.Op) bool
+	}{
+		"layer":    {child.Blobs[1].Digest, func(op ocitest.Op) bool { return op.Name == "push" && op.Digest == child.Digest }},
+		"manifest": {child.Digest, func(op ocitest.Op) bool { return op.Name == "tag" }},
+	} {
+		for _, times := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s lost %d times", name, times), func(t *testing.T) {
+				var src, dst ocitest.Memory
+				src.Add(from("app"), "", g)
+				jobs := []oci.Job{{
+					Name: "app", Root: g.Node(), From: []oci.Repository{from("app")}, To: []oci.Target{tagged("app", "v1")},
+				}}
+				var lost atomic.Int32
+				dst.Fault = fault(func(op ocitest.Op) error {
+					if c.when(op) && int(lost.Add(1)) <= times {
+						dst.Lose(to("app"), c.lost)
+					}
+					return nil
+				})
+				r, err := oci.Copy(t.Context(), &src, &dst, jobs, oci.CopyOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if times == 1 {
+					checkArrived(t, &dst, "app", "v1", g)
+				} else if len(r.Failed()) != 1 || !errors.Is(r.Failed()[0].Err, oci.ErrIncomplete) {
+					t.Errorf("failed %v", r.Failed())
+				}
+			})
+		}
+	}
+}
+
 func TestCopyBadJobs(t *testing.T) {
 	var m ocitest.Memory
 	for name, j := range map[string]oci.Job{

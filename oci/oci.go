@@ -37,6 +37,9 @@ var (
 	ErrCorrupt = errors.New("content does not match its descriptor")
 	// ErrGone comes back from Source.Open when bytes that were handed out once cannot be read again, as from a pipe.
 	ErrGone = errors.New("content was read once and is gone")
+	// ErrIncomplete comes back from a Sink that does not take a manifest because it lacks a blob or a manifest that this
+	// one points to.
+	ErrIncomplete = errors.New("something that the manifest points to is not there")
 	// ErrLocked comes back when another run holds the store.
 	ErrLocked = errors.New("in use by another run")
 )

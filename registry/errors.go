@@ -86,6 +86,8 @@ func (e *Error) Is(target error) bool {
 			return true
 		}
 		return e.Status == http.StatusNotFound && e.Code != codeBlobUploadUnknown
+	case oci.ErrIncomplete:
+		return e.Code == codeManifestBlobUnknown
 	case oci.ErrDenied:
 		return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
 			e.Code == codeUnauthorized || e.Code == codeDenied

@@ -34,6 +34,9 @@ func TestStatusError(t *testing.T) {
 		"name unknown": {
 			404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`, "NAME_UNKNOWN", "", []error{oci.ErrNotFound},
 		},
+		"a blob of the manifest unknown": {
+			400, `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}`, "MANIFEST_BLOB_UNKNOWN", "", []error{oci.ErrIncomplete},
+		},
 		"upload unknown": {
 			404, `{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}`, "BLOB_UPLOAD_UNKNOWN", "", nil,
 		},
@@ -70,7 +73,7 @@ func TestStatusError(t *testing.T) {
 				strings.Contains(text, "hunter2") {
 				t.Errorf("text %.200q", text)
 			}
-			for _, sentinel := range []error{oci.ErrNotFound, oci.ErrDenied, oci.ErrCorrupt} {
+			for _, sentinel := range []error{oci.ErrNotFound, oci.ErrDenied, oci.ErrCorrupt, oci.ErrIncomplete} {
 				want := false
 				for _, is := range test.is {
 					want = want || is == sentinel

@@ -304,10 +304,19 @@ func (m *Memory) complete(repo oci.Repository, d oci.Descriptor, raw []byte) err
 	}
 	for _, p := range all {
 		if m.Bytes(repo, p.Digest) == nil {
-			return fmt.Errorf("manifest %s: %s is unknown in %s", d.Digest, p.Digest, repo)
+			return fmt.Errorf("manifest %s: %s is unknown in %s: %w", d.Digest, p.Digest, repo, oci.ErrIncomplete)
 		}
 	}
 	return nil
+}
+
+// Lose takes a blob or a manifest from a repository, as a clean-up at a registry does.
+func (m *Memory) Lose(repo oci.Repository, dgst digest.Digest) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.repos[repo]; r != nil {
+		delete(r.blobs, dgst)
+	}
 }
 
 // Mount takes a blob over from another repository of the same host.
