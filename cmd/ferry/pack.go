@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -191,7 +190,7 @@ func (p *packing) check() (err error) {
 	}
 	p.writer.Jobs = o.Jobs
 	if p.writer.Format == compress.XZ {
-		p.writer.XZProgram, _ = exec.LookPath("xz") // without it the library does the work
+		p.writer.XZProgram = xzProgram()
 	}
 	if err := checkOutput(o.Output); err != nil {
 		return err

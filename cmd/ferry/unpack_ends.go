@@ -61,7 +61,7 @@ func openFile(ctx context.Context, o *unpackOptions, std *stdio) (_ packed, err 
 			f.Close()
 		}
 	}()
-	b, err := bundle.Open(ctx, f, size, bundle.Options{Lenient: o.KeepGoing})
+	b, err := bundle.Open(ctx, f, size, bundle.Options{Reader: reading(), Lenient: o.KeepGoing})
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func verifyFirst(ctx context.Context, o *unpackOptions, std *stdio) error {
 
 // openPipe opens a bundle that comes through a pipe, which is an oci.OrderedSource.
 func openPipe(ctx context.Context, o *unpackOptions, std *stdio) (packed, error) {
-	s, err := bundle.OpenStream(untilDone(ctx, std.In), bundle.Options{})
+	s, err := bundle.OpenStream(untilDone(ctx, std.In), bundle.Options{Reader: reading()})
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,9 @@ func (u *unpacking) report(r *oci.Report, ended error) error {
 	u.say(r, ended == nil)
 	if ended != nil {
 		u.sayHit(ended)
+		if !isDamage(ended) {
+			u.std.say("what was pushed stays there, and the same command goes on from it")
+		}
 		return ended
 	}
 	return u.verdict()
@@ -39,7 +42,11 @@ func (u *unpacking) say(r *oci.Report, whole bool) {
 	if nothing { // what was looked at again, as an image without a tag always is, was complete
 		pushed, complete = 0, complete+pushed
 	}
-	u.std.say("images: %d pushed, %d complete already, %d kept as they were, %d failed", pushed, complete, kept, failed)
+	rest := "failed"
+	if !whole { // the run ended before most of them were tried
+		rest = "not finished"
+	}
+	u.std.say("images: %d pushed, %d complete already, %d kept as they were, %d %s", pushed, complete, kept, failed, rest)
 	u.std.say("blobs: %d uploaded, %d mounted, %d there already; %s read from the bundle",
 		r.Moved, r.Mounted, r.Skipped, formatSize(r.MovedBytes))
 	if nothing {

@@ -120,7 +120,7 @@ func verifyFile(ctx context.Context, path string, jobs int, std *stdio) (r *bund
 		return nil, false, err
 	}
 	defer f.Close()
-	o := bundle.VerifyOptions{Jobs: jobs}
+	o := bundle.VerifyOptions{Options: bundle.Options{Reader: reading()}, Jobs: jobs}
 	sum, sumErr := bundle.ReadSum(path)
 	switch {
 	case sumErr == nil:
