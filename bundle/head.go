@@ -163,6 +163,11 @@ func (h *Head) check() error {
 			return fmt.Errorf("label %.40q: too long", k)
 		}
 	}
+	for i, m := range h.Missing {
+		if m.Name == "" || len(m.Name) > maxNameLen || len(m.Reason) > maxMissingText {
+			return fmt.Errorf("missing image %d: name of %d bytes, reason of %d", i, len(m.Name), len(m.Reason))
+		}
+	}
 	members, err := h.checkMembers()
 	if err != nil {
 		return err

@@ -186,6 +186,10 @@ func TestForgedHead(t *testing.T) {
 		"size of the tar":        func(h *Head) { h.Size += 512 },
 		"other blob of an image": func(h *Head) { h.Images[1].Manifests[0].Blobs[0] = len(h.Members) - 1 },
 		"other platform":         func(h *Head) { h.Images[0].Manifests[0].Platform = "linux/riscv64" },
+		"missing without name":   func(h *Head) { h.Missing = []Missing{{Reason: "not found"}} },
+		"missing with a long reason": func(h *Head) {
+			h.Missing = []Missing{{Name: "a", Reason: strings.Repeat("x", maxMissingText+1)}}
+		},
 		"too many labels": func(h *Head) {
 			h.Labels = map[string]string{strings.Repeat("k", maxNameLen+1): "v"}
 		},
