@@ -159,7 +159,7 @@ func manifestType(announced string, raw []byte) (string, error) {
 		Config        json.RawMessage `json:"config"`
 	}
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return "", fmt.Errorf("%w of type %q: %v", oci.ErrUnsupported, printable(announced), err)
+		return "", fmt.Errorf("%w: the answer is of type %q and no JSON; is this a registry?", oci.ErrUnsupported, printable(announced))
 	}
 	switch {
 	case m.SchemaVersion == 1:
