@@ -135,6 +135,11 @@ func (p *packing) pack(ctx context.Context) (err error) {
 		return err
 	}
 	defer p.from.Close()
+	unlock, err := p.lockOutput()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := p.openStore(); err != nil {
 		return err
 	}

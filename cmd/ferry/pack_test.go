@@ -97,3 +97,27 @@ func TestPackOnDiskThatIsTooSmall(t *testing.T) {
 		})
 	}
 }
+
+func TestLockOutput(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("HOME", t.TempDir())
+	at := func(name, store string) *packing { return &packing{o: &packOptions{Output: name, Store: store}} }
+	unlock, err := at("a.tar", "").lockOutput()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := at("./a.tar", "other").lockOutput(); err == nil {
+		t.Error("one output was locked twice")
+	}
+	unlockOther, err := at("b.tar", "").lockOutput()
+	if err != nil {
+		t.Errorf("another output: %v", err)
+	}
+	unlockOther()
+	unlock()
+	unlock, err = at("a.tar", "other").lockOutput()
+	if err != nil {
+		t.Fatalf("after the first run: %v", err)
+	}
+	unlock()
+}
