@@ -178,7 +178,11 @@ func (s *Store) Close() error {
 	if err == nil {
 		err = s.unmark()
 	}
-	return errors.Join(err, s.closeJournals(), s.lock.Close())
+	err = errors.Join(err, s.closeJournals())
+	for _, sub := range []string{partialDir, plansDir} {
+		_ = os.Remove(filepath.Join(s.dir, sub)) // stays unless it is empty
+	}
+	return errors.Join(err, s.lock.Close())
 }
 
 // Remove closes the store and deletes what it holds: blobs, names, journals. The folder itself goes with it unless
