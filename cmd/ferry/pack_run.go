@@ -264,4 +264,18 @@ func (p *packing) saySealed(s *sealedBundle, out *bundle.Output) {
 	p.std.say("  content id  %s", s.contentID)
 	p.std.say("the far side needs ferry %s (ferry unpack %s REGISTRY), or %s",
 		ferryVersion(), filepath.Base(p.o.Output), othersNeed[p.writer.Format])
+	if n := dockerRoots(s.head); n > 0 {
+		p.std.say("  (%s in Docker's media types, which skopeo does not find in a layout; ferry and containerd do)", plural(n, "image"))
+	}
+}
+
+// dockerRoots counts the images whose manifest or index is of Docker's media types.
+func dockerRoots(h *bundle.Head) int {
+	n := 0
+	for _, img := range h.Images {
+		if img.MediaType == oci.MediaTypeDockerList || img.MediaType == oci.MediaTypeDockerManifest {
+			n++
+		}
+	}
+	return n
 }
