@@ -38,19 +38,28 @@ func (w *world) smallDisk(size string) string {
 	return name
 }
 
-// filler fills a disk to the brim as soon as the registry is asked for one blob. With a layer, that is after the plan
+// filler fills a disk to the brim when the registry is asked for a certain blob. With a layer, that is after the plan
 // has looked at the free space.
 type filler struct {
-	once sync.Once
-	disk string // set before the first request, as is blob
-	blob digest.Digest
+	mu   sync.Mutex
+	blob digest.Digest // none, or filled already, when empty
+	disk string
+}
+
+func (f *filler) arm(disk string, blob digest.Digest) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.disk, f.blob = disk, blob
 }
 
 func (f *filler) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if f.disk != "" && strings.HasSuffix(r.URL.Path, f.blob.String()) {
-			f.once.Do(f.fill)
+		f.mu.Lock()
+		if f.blob != "" && strings.HasSuffix(r.URL.Path, f.blob.String()) {
+			f.blob = ""
+			f.fill()
 		}
+		f.mu.Unlock()
 		next.ServeHTTP(w, r)
 	})
 }
@@ -93,7 +102,7 @@ func TestFullDisk(t *testing.T) {
 			w := newWorld(t, distribution.Options{Wrap: fill.wrap}, distribution.Options{})
 			disk := w.smallDisk(test.size)
 			if test.fills {
-				fill.disk, fill.blob = w.path(disk), w.largest()
+				fill.arm(w.path(disk), w.largest())
 			}
 			got := w.expect(1, w.ferry(append([]string{"pack", "-f", "images.list"}, test.args...)...), test.want)
 			if strings.Contains(got.stderr, "panic") || strings.Contains(got.stderr, "goroutine") {
@@ -108,7 +117,7 @@ func TestFullDisk(t *testing.T) {
 				return
 			}
 			// With room made, the same command goes on.
-			if err := os.Remove(filepath.Join(fill.disk, "somebody-else")); err != nil {
+			if err := os.Remove(filepath.Join(w.path(disk), "somebody-else")); err != nil {
 				t.Fatal(err)
 			}
 			w.ok(append([]string{"pack", "-f", "images.list"}, test.args...)...)
