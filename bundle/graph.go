@@ -13,16 +13,16 @@ import (
 
 // Graph returns the graph of an image of the bundle, its manifests read and proven.
 func (b *Bundle) Graph(ctx context.Context, img Image) (*oci.Node, error) {
-	return graph(ctx, b, b.layout.head, img)
+	return graph(ctx, b, b.layout.head, b.blobs, img)
 }
 
 // Graph returns the graph of an image of the bundle.
 func (s *Stream) Graph(ctx context.Context, img Image) (*oci.Node, error) {
-	return graph(ctx, s, s.layout.head, img)
+	return graph(ctx, s, s.layout.head, s.blobs, img)
 }
 
 // graph loads the graph of img from src and proves that ferry.json describes it.
-func graph(ctx context.Context, src oci.Source, h *Head, img Image) (*oci.Node, error) {
+func graph(ctx context.Context, src oci.Source, h *Head, at map[digest.Digest]int, img Image) (*oci.Node, error) {
 	fetch := func(ctx context.Context, d oci.Descriptor) ([]byte, error) {
 		r, err := src.Open(ctx, oci.Repository{}, d, 0)
 		if err != nil {
@@ -30,10 +30,6 @@ func graph(ctx context.Context, src oci.Source, h *Head, img Image) (*oci.Node, 
 		}
 		defer r.Close()
 		return io.ReadAll(io.LimitReader(r, oci.MaxManifestSize+1))
-	}
-	at := make(map[digest.Digest]int, len(h.Members))
-	for i, m := range h.Members {
-		at[m.Digest] = i
 	}
 	root, err := oci.LoadGraph(ctx, fetch, img.Descriptor())
 	if err != nil {

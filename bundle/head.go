@@ -255,6 +255,15 @@ func checkDigest(d digest.Digest) error {
 	return nil
 }
 
+// positions returns where in Members each blob is.
+func (h *Head) positions() map[digest.Digest]int {
+	at := make(map[digest.Digest]int, len(h.Members))
+	for i, m := range h.Members {
+		at[m.Digest] = i
+	}
+	return at
+}
+
 // ImagesWith returns the names of the images that need the blob, sorted: as config or layer, as a manifest, or as the
 // original of a rebuilt index.
 func (h *Head) ImagesWith(d digest.Digest) []string {

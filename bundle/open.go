@@ -48,10 +48,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Bundle, e
 	if len(b.damage) > 0 && !o.Lenient {
 		return nil, &DamageError{Damage: b.damage[0]}
 	}
-	b.blobs = make(map[digest.Digest]int, len(b.layout.head.Members))
-	for i, m := range b.layout.head.Members {
-		b.blobs[m.Digest] = i
-	}
+	b.blobs = b.layout.head.positions()
 	return b, nil
 }
 
@@ -276,18 +273,12 @@ func (b *Bundle) readAt(ctx context.Context, p []byte, offset int64) error {
 
 // ReadHead returns ferry.json from the first bytes of the bundle that r begins with, reading no further than it needs.
 func ReadHead(r io.Reader, o Options) (*Head, string, error) {
-	start := make([]byte, blockSize)
-	n, err := io.ReadFull(r, start)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+	frames, err := newFrameReader(r, o)
+	if err != nil {
 		return nil, "", err
 	}
-	format, err := compress.Sniff(start[:n])
-	if err != nil {
-		return nil, "", fmt.Errorf("%w: %w", err, ErrNotBundle)
-	}
-	scanner := compress.NewScanner(io.MultiReader(bytes.NewReader(start[:n]), r), format, o.Reader)
-	defer scanner.Close()
-	l, err := readFour(newFrameReader(scanner), "")
+	defer frames.Close()
+	l, err := readFour(frames, "")
 	if err != nil {
 		return nil, "", err
 	}

@@ -118,9 +118,8 @@ type foundGraphs struct {
 
 // findManifests reads the blobs that may be manifests, and sets their media types.
 func (b *Bundle) findManifests(ctx context.Context, h *Head) foundGraphs {
-	g := foundGraphs{head: h, at: map[digest.Digest]int{}, manifests: map[digest.Digest]*oci.Manifest{}}
+	g := foundGraphs{head: h, at: h.positions(), manifests: map[digest.Digest]*oci.Manifest{}}
 	for i, m := range h.Members {
-		g.at[m.Digest] = i
 		if m.Size > oci.MaxManifestSize || ctx.Err() != nil {
 			continue
 		}

@@ -31,7 +31,8 @@ type Stream struct {
 	layout    *layout
 	frames    *frameReader
 	manifests map[digest.Digest][]byte
-	first     int // segment of the first blob that is not a manifest
+	blobs     map[digest.Digest]int // position in Head.Members
+	first     int                   // segment of the first blob that is not a manifest
 
 	mu    sync.Mutex
 	wake  *sync.Cond
@@ -56,17 +57,11 @@ type ring struct {
 
 // OpenStream reads the head and all manifests from r. Close must be called.
 func OpenStream(r io.Reader, o Options) (*Stream, error) {
-	start := make([]byte, blockSize)
-	n, err := io.ReadFull(r, start)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+	frames, err := newFrameReader(r, o)
+	if err != nil {
 		return nil, err
 	}
-	format, err := compress.Sniff(start[:n])
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", err, ErrNotBundle)
-	}
-	scanner := compress.NewScanner(io.MultiReader(bytes.NewReader(start[:n]), r), format, o.Reader)
-	s := &Stream{frames: newFrameReader(scanner), manifests: map[digest.Digest][]byte{}, rings: map[digest.Digest]*ring{}}
+	s := &Stream{frames: frames, manifests: map[digest.Digest][]byte{}, rings: map[digest.Digest]*ring{}}
 	s.wake = sync.NewCond(&s.mu)
 	if s.layout, err = readFour(s.frames, ""); err == nil {
 		err = s.readManifests()
@@ -75,6 +70,7 @@ func OpenStream(r io.Reader, o Options) (*Stream, error) {
 		s.frames.Close()
 		return nil, err
 	}
+	s.blobs = s.layout.head.positions()
 	for _, d := range s.InOrder() {
 		s.rings[d.Digest] = &ring{size: d.Size}
 	}
@@ -358,7 +354,7 @@ func (r *ringReader) Close() error {
 	return nil
 }
 
-// frameReader gives the plain bytes of the frames that a scanner finds.
+// frameReader gives the plain bytes of a file that is read in order.
 type frameReader struct {
 	scanner *compress.Scanner
 	buf     []byte // memory of the last frame
@@ -366,7 +362,20 @@ type frameReader struct {
 	err     error
 }
 
-func newFrameReader(s *compress.Scanner) *frameReader { return &frameReader{scanner: s} }
+// newFrameReader tells the format of r by its first bytes.
+func newFrameReader(r io.Reader, o Options) (*frameReader, error) {
+	start := make([]byte, blockSize)
+	n, err := io.ReadFull(r, start)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	format, err := compress.Sniff(start[:n])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, ErrNotBundle)
+	}
+	scanner := compress.NewScanner(io.MultiReader(bytes.NewReader(start[:n]), r), format, o.Reader)
+	return &frameReader{scanner: scanner}, nil
+}
 
 func (r *frameReader) Read(p []byte) (int, error) {
 	for len(r.plain) == 0 {

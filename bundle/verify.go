@@ -476,10 +476,6 @@ func (v *verifier) checkGraphs(ctx context.Context, r *Report) error {
 			hit[name] = true
 		}
 	}
-	at := make(map[digest.Digest]int, len(h.Members))
-	for i, m := range h.Members {
-		at[m.Digest] = i
-	}
 	fetch := func(_ context.Context, d oci.Descriptor) ([]byte, error) {
 		if raw, ok := v.manifests[d.Digest]; ok {
 			return raw, nil
@@ -490,7 +486,7 @@ func (v *verifier) checkGraphs(ctx context.Context, r *Report) error {
 		if hit[img.Name] {
 			continue
 		}
-		if err := v.checkGraph(ctx, img, at, fetch); err != nil {
+		if err := v.checkGraph(ctx, img, fetch); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -504,15 +500,15 @@ func (v *verifier) checkGraphs(ctx context.Context, r *Report) error {
 	return nil
 }
 
-func (v *verifier) checkGraph(ctx context.Context, img Image, at map[digest.Digest]int,
-	fetch func(context.Context, oci.Descriptor) ([]byte, error),
+func (v *verifier) checkGraph(
+	ctx context.Context, img Image, fetch func(context.Context, oci.Descriptor) ([]byte, error),
 ) error {
 	root, err := oci.LoadGraph(ctx, fetch, img.Descriptor())
 	if err != nil {
 		return err
 	}
 	if v.bundle.layout.rebuilt {
-		return checkBlobs(root, v.bundle.layout.head, at)
+		return checkBlobs(root, v.bundle.layout.head, v.bundle.blobs)
 	}
-	return compareGraph(root, img, v.bundle.layout.head, at)
+	return compareGraph(root, img, v.bundle.layout.head, v.bundle.blobs)
 }
