@@ -207,14 +207,7 @@ func (c *copier) releaseTags() {
 
 // pushManifest pushes a manifest by digest unless the repository has it.
 func (c *copier) pushManifest(ctx context.Context, m *manifestStep) {
-	has, err := c.dst.Has(ctx, m.repo, m.node.Descriptor)
-	op := "check"
-	if err == nil && !has {
-		op = "push"
-		err = c.put(ctx, m, func() error {
-			return c.dst.Push(ctx, m.repo, m.node.Descriptor, rawContent(m.node.Raw))
-		})
-	}
+	op, err := c.ensure(ctx, m)
 	var errs []error
 	if err != nil {
 		errs = []error{c.fault(ctx, &CopyError{Op: op, Repository: m.repo, Digest: m.node.Digest, Err: err})}
@@ -228,6 +221,16 @@ func (c *copier) pushManifest(ctx context.Context, m *manifestStep) {
 		c.total.Manifests++
 	}
 	c.manifestEnded(m, errs)
+}
+
+// ensure pushes a manifest by digest unless the repository has it, and returns what it did: "check" or "push".
+func (c *copier) ensure(ctx context.Context, m *manifestStep) (op string, err error) {
+	if has, err := c.dst.Has(ctx, m.repo, m.node.Descriptor); has || err != nil {
+		return "check", err
+	}
+	return "push", c.put(ctx, m, func() error {
+		return c.dst.Push(ctx, m.repo, m.node.Descriptor, rawContent(m.node.Raw))
+	})
 }
 
 // tag sets the tag of an image that is complete but for it.
@@ -284,17 +287,7 @@ func (c *copier) restore(ctx context.Context, m *manifestStep) error {
 		c.mu.Unlock()
 	}
 	for _, child := range m.children {
-		has, err := c.dst.Has(ctx, child.repo, child.node.Descriptor)
-		if err != nil {
-			return err
-		}
-		if has {
-			continue
-		}
-		err = c.put(ctx, child, func() error {
-			return c.dst.Push(ctx, child.repo, child.node.Descriptor, rawContent(child.node.Raw))
-		})
-		if err != nil {
+		if _, err := c.ensure(ctx, child); err != nil {
 			return err
 		}
 	}
