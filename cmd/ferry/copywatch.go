@@ -15,8 +15,12 @@ type copyWatch struct {
 	counted  map[digest.Digest]int64 // how much of it was shown
 }
 
-// newCopyWatch begins to show the copy of the images roots; what names it. End must be called.
-func newCopyWatch(std *stdio, what string, roots []*oci.Node) *copyWatch {
+// newCopyWatch begins to show the copy of jobs; what names it. End must be called.
+func newCopyWatch(std *stdio, what string, jobs []oci.Job) *copyWatch {
+	roots := make([]*oci.Node, len(jobs))
+	for i, j := range jobs {
+		roots[i] = j.Root
+	}
 	_, configs, layers := oci.Blobs(roots...)
 	total := int64(0)
 	for _, d := range append(configs, layers...) {

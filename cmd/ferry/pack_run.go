@@ -96,7 +96,7 @@ func (p *packing) fetchAndSeal(ctx context.Context, out *bundle.Output) (*sealed
 func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBundle, error) {
 	images := p.images()
 	jobs := copyJobs(images)
-	watch := newCopyWatch(p.std, "pack", roots(jobs))
+	watch := newCopyWatch(p.std, "pack", jobs)
 	defer watch.end()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -240,15 +240,6 @@ func copyJobs(images []oci.PlannedImage) []oci.Job {
 		}
 	}
 	return jobs
-}
-
-// roots returns the images of the jobs.
-func roots(jobs []oci.Job) []*oci.Node {
-	all := make([]*oci.Node, len(jobs))
-	for i, j := range jobs {
-		all[i] = j.Root
-	}
-	return all
 }
 
 // othersNeed names the programs that read a bundle without ferry.

@@ -73,11 +73,7 @@ func graphDamage(img bundle.Image, err error) error {
 
 // copy runs the copy with its progress. The report is never nil.
 func (u *unpacking) copy(ctx context.Context, jobs []oci.Job) (*oci.Report, error) {
-	roots := make([]*oci.Node, len(jobs))
-	for i, j := range jobs {
-		roots[i] = j.Root
-	}
-	watch := newCopyWatch(u.std, "unpack", roots)
+	watch := newCopyWatch(u.std, "unpack", jobs)
 	defer watch.end()
 	o := oci.CopyOptions{
 		Transfers: u.o.Transfers, LargestFirst: true, HoldTags: u.o.Atomic, Stop: u.stops, Events: watch.event,
