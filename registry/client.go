@@ -101,6 +101,7 @@ type Client struct {
 	gates map[string]*gate
 
 	sessions sessions
+	lists    lists
 }
 
 var (

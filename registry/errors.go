@@ -36,6 +36,7 @@ const (
 	codeManifestUnknown     = "MANIFEST_UNKNOWN"
 	codeNameUnknown         = "NAME_UNKNOWN"
 	codeUnauthorized        = "UNAUTHORIZED"
+	codeUnsupported         = "UNSUPPORTED"
 	codeManifestBlobUnknown = "MANIFEST_BLOB_UNKNOWN"
 )
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -164,6 +165,18 @@ func (h *host) probe(ctx context.Context) (string, error) {
 // sameOrigin reports whether a and b have the same scheme, host and port.
 func sameOrigin(a, b *url.URL) bool {
 	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(withPort(a), withPort(b))
+}
+
+// raiseScheme returns next with the origin of own when it differs from it by http in place of https alone: proxies that
+// end TLS often let a registry say http of itself.
+func raiseScheme(next, own *url.URL) *url.URL {
+	if next.Scheme != "http" || own.Scheme != "https" || !strings.EqualFold(next.Hostname(), own.Hostname()) ||
+		!slices.Contains([]string{"", "80", own.Port()}, next.Port()) {
+		return next
+	}
+	raised := *next
+	raised.Scheme, raised.Host = own.Scheme, own.Host
+	return &raised
 }
 
 func withPort(u *url.URL) string {

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -140,9 +138,8 @@ func (c *Client) session(resp *http.Response, to oci.Repository) (*upload, error
 // errDowngrade says that a registry wants an upload to go where others can read it.
 var errDowngrade = errors.New("upload leaves https")
 
-// follow sets the session's location to that in resp, which may be relative.
-//
-// Proxies that end TLS often let a registry say http in it; on the registry's own host that is raised to https.
+// follow sets the session's location to that in resp, which may be relative. On the registry's own host http is raised
+// to https, see raiseScheme.
 func (u *upload) follow(resp *http.Response) error {
 	text := resp.Header.Get("Location")
 	if text == "" {
@@ -152,12 +149,9 @@ func (u *upload) follow(resp *http.Response) error {
 	if err != nil {
 		return fmt.Errorf("%s: location of the upload: not a URL", u.h.addr) // err has its query
 	}
+	next = raiseScheme(next, resp.Request.URL)
 	if next.Scheme == "http" && resp.Request.URL.Scheme == "https" {
-		own := resp.Request.URL
-		if !strings.EqualFold(next.Hostname(), own.Hostname()) || !slices.Contains([]string{"", "80", own.Port()}, next.Port()) {
-			return fmt.Errorf("%s: location of the upload is %s: %w", u.h.addr, cleanURL(next), errDowngrade)
-		}
-		next.Scheme, next.Host = own.Scheme, own.Host
+		return fmt.Errorf("%s: location of the upload is %s: %w", u.h.addr, cleanURL(next), errDowngrade)
 	}
 	u.location = next
 	return nil

@@ -11,6 +11,9 @@ import (
 
 const tokenPath = "/token"
 
+// catalogRight is the right to read the catalog, and its own scope; all others begin with a repository.
+const catalogRight = "registry:catalog:*"
+
 // token is a bearer token.
 type token struct {
 	scopes []string // repository:action
@@ -19,6 +22,9 @@ type token struct {
 
 // rights returns what the request needs, as repository:action.
 func rights(r *http.Request, q *Request) []string {
+	if q.Kind == Catalog {
+		return []string{catalogRight}
+	}
 	if q.Repo == "" {
 		return nil
 	}
@@ -34,7 +40,11 @@ func rights(r *http.Request, q *Request) []string {
 
 // authorize reports whether the request may go on, or answers it.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request, q *Request) bool {
-	switch s.o.Auth {
+	method := s.o.Auth
+	if q.Kind == Catalog && s.o.CatalogBasic {
+		method = Basic
+	}
+	switch method {
 	case Basic:
 		if s.knows(r) {
 			return true
@@ -67,6 +77,9 @@ func challengeScope(need []string) string {
 	}
 	if len(repos) == 0 {
 		return ""
+	}
+	if need[0] == catalogRight {
+		return fmt.Sprintf(",scope=%q", catalogRight)
 	}
 	var scopes []string
 	for _, repo := range repos {
@@ -105,6 +118,7 @@ func (s *Server) useToken(r *http.Request, need []string) bool {
 }
 
 // serveToken is the token server. It gives a token with those of the wanted rights that [Options.Grant] allows.
+// The right to the catalog is the action `catalog` on no repository.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	if !s.knows(r) {
 		apiError(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
@@ -113,6 +127,9 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	t := &token{left: s.o.TokenUses}
 	for _, scope := range r.URL.Query()["scope"] {
 		kind, rest, _ := strings.Cut(scope, ":")
+		if scope == catalogRight && (s.o.Grant == nil || s.o.Grant("", "catalog")) {
+			t.scopes = append(t.scopes, scope)
+		}
 		if kind != "repository" || !strings.Contains(rest, ":") {
 			continue
 		}

@@ -3,9 +3,7 @@ package registrytest
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -60,7 +58,9 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, q *Request) {
 	case Manifest:
 		s.serveManifest(w, r, q)
 	case Tags:
-		s.serveTags(w, q)
+		s.serveTags(w, r, q)
+	case Catalog:
+		s.serveCatalog(w, r)
 	default:
 		apiError(w, http.StatusNotFound, "UNSUPPORTED", "no such endpoint")
 	}
@@ -79,22 +79,6 @@ func (s *Server) setDigest(w http.ResponseWriter, d digest.Digest) {
 	if !s.o.NoDigestHeader {
 		w.Header().Set("Docker-Content-Digest", d.String())
 	}
-}
-
-func (s *Server) serveTags(w http.ResponseWriter, q *Request) {
-	s.mu.Lock()
-	repo := s.repos[q.Repo]
-	var tags []string
-	if repo != nil {
-		tags = slices.Sorted(maps.Keys(repo.tags))
-	}
-	s.mu.Unlock()
-	if repo == nil {
-		apiError(w, http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(map[string]any{"name": q.Repo, "tags": tags})
 }
 
 // serveBlob answers GET and HEAD for a blob, with its ranges.

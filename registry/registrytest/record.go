@@ -17,6 +17,7 @@ const (
 	Mount    Kind = "mount"
 	Manifest Kind = "manifest"
 	Tags     Kind = "tags"
+	Catalog  Kind = "catalog"
 	Token    Kind = "token"
 	Storage  Kind = "storage" // anything on the storage host
 	Other    Kind = "other"
@@ -28,6 +29,7 @@ type Request struct {
 	Kind          Kind
 	Repo          string
 	Ref           string // tag, digest, or the id of an upload session
+	Query         string // of requests for a list
 	Range         string // the header
 	Authorization string // the header
 	UserAgent     string
@@ -50,9 +52,12 @@ func parse(r *http.Request) *Request {
 	case path == "":
 		q.Kind = Ping
 		return q
+	case path == "_catalog":
+		q.Kind, q.Query = Catalog, r.URL.RawQuery
+		return q
 	}
 	if repo, ok := strings.CutSuffix(path, "/tags/list"); ok {
-		q.Kind, q.Repo = Tags, repo
+		q.Kind, q.Repo, q.Query = Tags, repo, r.URL.RawQuery
 		return q
 	}
 	for _, part := range []struct {

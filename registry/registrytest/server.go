@@ -73,6 +73,13 @@ type Options struct {
 	NoDigestHeader bool
 	// NoHead answers 405 to HEAD for a manifest.
 	NoHead bool
+
+	// MaxPage is the size of a page of a list; more is refused. 0 sends all in one unless the request asks for less.
+	MaxPage   int
+	PageLinks PageLinks
+	NoCatalog bool
+	// CatalogBasic wants user name and password for the catalog, whatever Auth is, as Harbor does.
+	CatalogBasic bool
 }
 
 // Server is a running registry.
