@@ -64,6 +64,18 @@ type Options struct {
 	Retries int
 	// StallTimeout is how long a transfer may stand still before it counts as cut. 0 is a minute.
 	StallTimeout time.Duration
+	// StateDir is a folder in which the client keeps where its uploads stand, so that a later process goes on with one
+	// that was cut. What is in it may be used to write to a registry, so nobody else can read it. It is made when there
+	// is something to keep. Empty keeps nothing.
+	StateDir string
+	// LimitRate is how many bytes of blobs and manifests move in a second at the most, all hosts and both directions
+	// together. 0 is any number.
+	LimitRate int64
+	// RequestsPerSecond is how many requests each host gets in a second at the most. 0 is any number.
+	RequestsPerSecond float64
+	// WaitQuota waits where a registry says that a quota is used up, as Docker Hub's for pulls, until it has opened
+	// again, however long that takes. Without it that is an error.
+	WaitQuota bool
 	// Events is told what the caller would otherwise not see. It may be called by several goroutines at once.
 	Events func(Event)
 	// Proxy is that of [http.Transport]; nil is [http.ProxyFromEnvironment].
@@ -91,6 +103,14 @@ type Event struct {
 	Why     error
 }
 
+// Stats is what a client got over since it was made, for the summary of a run.
+type Stats struct {
+	Retries int                      // requests that were sent again
+	Resumed int                      // transfers, in either direction, that went on where they were cut
+	Waited  map[string]time.Duration // pauses that hosts asked for, by host[:port]; nil when there were none
+	Twice   int64                    // bytes of blobs that were sent or received more than once
+}
+
 // Client speaks to registries. It is safe for concurrent use.
 type Client struct {
 	opts  Options
@@ -102,6 +122,7 @@ type Client struct {
 
 	sessions sessions
 	lists    lists
+	stats    counters
 }
 
 var (
@@ -144,6 +165,7 @@ func (c *Client) Close() {
 }
 
 func (c *Client) event(e Event) {
+	c.stats.count(e)
 	if c.opts.Events != nil {
 		c.opts.Events(e)
 	}

@@ -80,6 +80,7 @@ func (r *download) readBody(p []byte) (int, error) {
 	if r.skip > 0 {
 		n, err := io.CopyN(io.Discard, r.body, r.skip)
 		r.skip -= n
+		r.c.stats.twice(n)
 		if err != nil {
 			return 0, err
 		}

@@ -72,6 +72,8 @@ func (c clock) backoff(n int) time.Duration {
 
 // gate holds back the requests to one host while it asked for a pause.
 type gate struct {
+	addr string // host[:port]
+
 	mu       sync.Mutex
 	until    time.Time
 	answered bool // the host has answered at least once
@@ -83,19 +85,26 @@ func (c *Client) gate(addr string) *gate {
 	defer c.mu.Unlock()
 	g := c.gates[addr]
 	if g == nil {
-		g = &gate{}
+		g = &gate{addr: addr}
 		c.gates[addr] = g
 	}
 	return g
 }
 
-// shut keeps all requests back until t.
-func (g *gate) shut(t time.Time) {
+// shut keeps all requests back for the pause that begins now, and returns by how much that is longer than before.
+func (g *gate) shut(now time.Time, pause time.Duration) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if t.After(g.until) {
-		g.until = t
+	until := now.Add(pause)
+	if !until.After(g.until) {
+		return 0
 	}
+	from := g.until
+	if now.After(from) {
+		from = now
+	}
+	g.until = until
+	return until.Sub(from)
 }
 
 // pass waits until the host takes requests again.
@@ -139,7 +148,7 @@ type retrier struct {
 func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	g := t.c.gate(req.URL.Host)
-	try := attempt{clock: t.c.clock, limit: t.c.opts.Retries, once: ctx.Value(onceKey{}) != nil || !canRewind(req)}
+	try := attempt{clock: t.c.clock, stats: &t.c.stats, limit: t.c.opts.Retries, once: ctx.Value(onceKey{}) != nil || !canRewind(req)}
 	for {
 		if err := g.pass(ctx, t.c.clock); err != nil {
 			closeBody(req)
@@ -177,6 +186,7 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 // attempt counts the repetitions of one request.
 type attempt struct {
 	clock  clock
+	stats  *counters
 	limit  int
 	once   bool
 	n      int           // repetitions so far
@@ -230,7 +240,7 @@ func (a *attempt) told(g *gate, wait time.Duration) (time.Duration, bool, bool) 
 	if a.waited+wait > maxWait {
 		return 0, false, false
 	}
-	g.shut(a.clock.now().Add(wait))
+	a.stats.waited(g.addr, g.shut(a.clock.now(), wait))
 	if a.once || a.limit == 0 {
 		return 0, false, false
 	}

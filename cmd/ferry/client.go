@@ -22,9 +22,9 @@ type remote struct {
 	looked []string // the credential files that were looked at
 }
 
-// newRemote returns the client that the flags f describe. Credentials come from f, else from the files of docker and
+// newRemote returns the client that the flags f and t describe. Credentials come from f, else from the files of docker and
 // podman. Close the client when done.
-func newRemote(f *registryFlags, std *stdio) (*remote, error) {
+func newRemote(f *registryFlags, t *transferFlags, std *stdio) (*remote, error) {
 	host := registry.HostOptions{InsecureSkipVerify: !f.tlsVerify}
 	if f.verifyAsked() {
 		host.Scheme = registry.SchemeHTTPS // on a loopback host, too
@@ -56,11 +56,15 @@ func newRemote(f *registryFlags, std *stdio) (*remote, error) {
 			return login, err
 		}
 	}
-	r.Client = registry.NewClient(registry.Options{
+	o := registry.Options{
 		Host:      func(string) registry.HostOptions { return host },
 		UserAgent: "ferry/" + ferryVersion(),
 		Events:    func(e registry.Event) { showEvent(std, e) },
-	})
+	}
+	if err := t.apply(&o, std); err != nil {
+		return nil, err
+	}
+	r.Client = registry.NewClient(o)
 	return r, nil
 }
 

@@ -35,14 +35,6 @@ func (f *registryFlags) verifyAsked() bool {
 	return f.tlsVerify && (f.ca != "" || f.set.Changed(f.name("tls-verify")))
 }
 
-// defaultTransfers is how many blobs move at once unless --transfers says otherwise.
-const defaultTransfers = 8
-
-// addTransfers defines the flag for the parallelism of the network.
-func addTransfers(set *pflag.FlagSet, n *int) {
-	set.IntVar(n, "transfers", defaultTransfers, "move `N` blobs at once")
-}
-
 // addJobs defines the flag for the parallelism of the processors.
 func addJobs(set *pflag.FlagSet, n *int) {
 	set.IntVarP(n, "jobs", "j", 0, "use `N` processors (default all)")

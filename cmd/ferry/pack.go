@@ -31,7 +31,7 @@ type packOptions struct {
 	Level     string
 	Labels    []string // key=value
 	Created   string   // RFC 3339; empty: SOURCE_DATE_EPOCH or none
-	Transfers int
+	Transfers transferFlags
 	Jobs      int
 
 	DryRun    bool
@@ -85,7 +85,7 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 	set.BoolVar(&o.KeepGoing, "keep-going", false, "write the bundle without the images that could not be fetched")
 	set.BoolVar(&o.Refresh, "refresh", false, "resolve tags anew, even if an earlier run that was stopped has done so")
 	o.Source.add(set, sideSource)
-	addTransfers(set, &o.Transfers)
+	o.Transfers.add(set)
 	addJobs(set, &o.Jobs)
 	return cmd
 }
@@ -119,6 +119,8 @@ type failedImage struct {
 }
 
 func runPack(ctx context.Context, o packOptions, std *stdio) error {
+	ctx, end := o.Transfers.within(ctx)
+	defer end()
 	p := &packing{o: &o, std: std, diskOf: diskOf}
 	return p.pack(ctx)
 }
@@ -131,7 +133,7 @@ func (p *packing) pack(ctx context.Context) (err error) {
 	if p.refs, err = readRefs(p.o.Images, p.o.Files, p.std); err != nil {
 		return err
 	}
-	if p.from, err = newRemote(&p.o.Source, p.std); err != nil {
+	if p.from, err = newRemote(&p.o.Source, &p.o.Transfers, p.std); err != nil {
 		return err
 	}
 	defer p.from.Close()
@@ -187,7 +189,7 @@ func (p *packing) check() (err error) {
 		}
 		p.platform = append(p.platform, platform)
 	}
-	if err := errors.Join(checkAtLeast("transfers", o.Transfers, 1), checkAtLeast("jobs", o.Jobs, 0)); err != nil {
+	if err := errors.Join(o.Transfers.check(), checkAtLeast("jobs", o.Jobs, 0)); err != nil {
 		return err
 	}
 	if err := p.checkLabels(); err != nil {

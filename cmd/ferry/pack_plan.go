@@ -36,7 +36,7 @@ func (p *packing) makePlan(ctx context.Context) (err error) {
 			n, plural(len(p.refs), "image"))
 	}
 	p.plan, err = oci.MakePlan(ctx, p.refs, p.from, p.from, p.cache(), oci.PlanOptions{
-		Platforms: p.platform, Missing: missingPolicies[p.o.Missing], Repin: p.o.Repin, Parallel: p.o.Transfers,
+		Platforms: p.platform, Missing: missingPolicies[p.o.Missing], Repin: p.o.Repin, Parallel: p.o.Transfers.N,
 		Events: p.planned,
 	})
 	var lacks *oci.MissingPlatformsError

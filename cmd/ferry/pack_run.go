@@ -209,7 +209,7 @@ func entryName(image oci.PlannedImage) string {
 // fetch moves all blobs that the store lacks into it.
 func (p *packing) fetch(ctx context.Context, jobs []oci.Job, events func(oci.Event)) (*oci.Report, error) {
 	report, err := oci.Copy(ctx, p.from, p.store, jobs, oci.CopyOptions{
-		Transfers: p.o.Transfers,
+		Transfers: p.o.Transfers.N,
 		Stop:      func(err error) bool { return !fromSource(err) },
 		Events:    events,
 	})

@@ -77,7 +77,7 @@ func TestPackOnDiskThatIsTooSmall(t *testing.T) {
 			}
 			o := packOptions{
 				Images: []string{r.Host() + "/pause:3.9"}, Output: output, Store: filepath.Join(dir, "store"),
-				Missing: "fail", Level: "default", Transfers: 2, DryRun: c.dryRun,
+				Missing: "fail", Level: "default", Transfers: transferFlags{N: 2}, DryRun: c.dryRun,
 			}
 			o.Source.add(pflag.NewFlagSet("pack", pflag.ContinueOnError), sideSource)
 			std := &stdio{Out: io.Discard, Err: io.Discard, Now: time.Now, Getenv: func(string) string { return "" }}

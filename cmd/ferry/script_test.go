@@ -42,6 +42,7 @@ func setUpStory(env *testscript.Env) error {
 	env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
 	env.Setenv("XDG_CONFIG_HOME", "")
 	env.Setenv("XDG_CACHE_HOME", env.WorkDir+"/.cache")
+	env.Setenv("XDG_STATE_HOME", env.WorkDir+"/.state")
 	return nil
 }
 

@@ -44,6 +44,53 @@ func twoUnits(d, large time.Duration, largeName string, small time.Duration, sma
 	return fmt.Sprintf("%d%s%02d%s", d/large, largeName, d%large/small, smallName)
 }
 
+// formatRate returns n bytes a second as people read them, in bits and in bytes: `20 Mbit/s (2.5 MB/s)`.
+func formatRate(n int64) string {
+	const units = "kMGTPE"
+	bits, unit := float64(n)*8, -1
+	for bits >= 999.95 && unit < len(units)-1 { // what would be printed as 1000
+		bits /= 1000
+		unit++
+	}
+	name := "bit/s"
+	if unit >= 0 {
+		name = units[unit:unit+1] + name
+	}
+	return fmt.Sprintf("%s %s (%s/s)", strings.TrimSuffix(fmt.Sprintf("%.1f", bits), ".0"), name, formatSize(n))
+}
+
+// bitUnits are the units of bits that parseRate knows, in lower case.
+var bitUnits = map[string]int64{"bit": 1, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9, "tbit": 1e12}
+
+// parseRate reads a number of bytes a second, at least 1: of bytes as parseSize knows them, `2.5MB`, or of bits,
+// `20Mbit`, either with or without `/s`. `20Mb` is refused, because half of the world means the one by it and half the
+// other.
+func parseRate(s string) (int64, error) {
+	text := strings.TrimSpace(s)
+	if n := len(text) - len("/s"); n >= 0 && strings.EqualFold(text[n:], "/s") {
+		text = strings.TrimSpace(text[:n])
+	}
+	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	unit := text[len(digits):]
+	if len(unit) == 2 && unit[1] == 'b' || strings.HasSuffix(strings.ToLower(unit), "bps") {
+		return 0, fmt.Errorf("rate %.40q: bits or bytes? want a unit as Mbit or MB", s)
+	}
+	var n int64
+	var err error
+	if factor, ok := bitUnits[strings.ToLower(unit)]; ok {
+		n, err = parseNumber(strings.TrimSpace(digits), new(big.Rat).SetFrac64(factor, 8))
+	} else {
+		n, err = parseBytes(text)
+	}
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("rate %.40q: %w", s, err)
+	case n == 0:
+		return 0, fmt.Errorf("rate %.40q: less than a byte a second", s)
+	}
+	return n, nil
+}
+
 // sizeUnits are the units that parseSize knows, in lower case.
 var sizeUnits = map[string]int64{
 	"": 1, "b": 1,
@@ -75,6 +122,15 @@ func parseBytes(s string) (int64, error) {
 		return 0, errors.New("want a number and a unit, as 4GB or 512MiB")
 	case !known:
 		return 0, fmt.Errorf("unit %.20q is not one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB", unit)
+	}
+	return parseNumber(digits, new(big.Rat).SetInt64(factor))
+}
+
+// parseNumber reads a decimal fraction and returns the whole number of bytes that it is times factor.
+func parseNumber(digits string, factor *big.Rat) (int64, error) {
+	switch {
+	case digits == "" || strings.Trim(digits, "0123456789.") != "":
+		return 0, errors.New("want a number and a unit, as 20Mbit or 2.5MB")
 	case len(digits) > 40:
 		return 0, errors.New("too many digits")
 	}
@@ -82,7 +138,7 @@ func parseBytes(s string) (int64, error) {
 	if !ok {
 		return 0, fmt.Errorf("%s is not a number", digits)
 	}
-	n.Mul(n, new(big.Rat).SetInt64(factor))
+	n.Mul(n, factor)
 	switch {
 	case !n.IsInt():
 		return 0, errors.New("not a whole number of bytes")

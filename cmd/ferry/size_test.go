@@ -88,6 +88,52 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
+func TestParseRate(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		want int64
+		err  string
+	}{
+		{"20Mbit", 2_500_000, ""},
+		{"20mbit/s", 2_500_000, ""},
+		{"2.5MB", 2_500_000, ""},
+		{"2.5 MB/s", 2_500_000, ""},
+		{"1.5 Gbit", 187_500_000, ""},
+		{"8 bit", 1, ""},
+		{"64kbit", 8000, ""},
+		{"1MiB/s", 1 << 20, ""},
+		{"1000", 1000, ""},
+		{"10M", 10_000_000, ""},
+
+		{"20Mb", 0, "bits or bytes?"},
+		{"20 kb/s", 0, "bits or bytes?"},
+		{"20Mbps", 0, "bits or bytes?"},
+		{"4bit", 0, "not a whole number"},
+		{"0MB", 0, "less than a byte"},
+		{"Mbit", 0, "want a number"},
+		{"-1Mbit", 0, "want a number"},
+		{"-1MB", 0, "less than nothing"},
+		{"", 0, "want a number"},
+		{"fast", 0, "want a number"},
+	} {
+		got, err := parseRate(tc.in)
+		if got != tc.want || (err != nil) != (tc.err != "") || (err != nil && !strings.Contains(err.Error(), tc.err)) {
+			t.Errorf("%q: got %d, %v; want %d, %q", tc.in, got, err, tc.want, tc.err)
+		}
+	}
+}
+
+func TestFormatRate(t *testing.T) {
+	for n, want := range map[int64]string{
+		1: "8 bit/s (1 B/s)", 2_500_000: "20 Mbit/s (2.5 MB/s)", 8000: "64 kbit/s (8.0 kB/s)",
+		187_500_000: "1.5 Gbit/s (187.5 MB/s)", 125: "1 kbit/s (125 B/s)",
+	} {
+		if got := formatRate(n); got != want {
+			t.Errorf("%d: got %q, want %q", n, got, want)
+		}
+	}
+}
+
 func FuzzParseSizeIsExactOrAnError(f *testing.F) {
 	for _, s := range []string{"4GB", "1.5 m", "0.001kB", "9223372036854775807", "..1", "1ki"} {
 		f.Add(s)

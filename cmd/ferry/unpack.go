@@ -26,7 +26,7 @@ type unpackOptions struct {
 	WriteNames string   // file for the names; empty: none
 	Expect     string   // content id; empty: any
 	Existing   string   // one of the constants above
-	Transfers  int
+	Transfers  transferFlags
 
 	DryRun      bool
 	Atomic      bool // set all tags at the end, or none
@@ -69,7 +69,7 @@ Images that failed are printed on stdout, one name a line; each of them can be g
 	set := cmd.Flags()
 	o.Dest.add(set, sideDest)
 	o.Names.add(set)
-	addTransfers(set, &o.Transfers)
+	o.Transfers.add(set)
 	set.StringArrayVar(&o.Images, "image", nil,
 		"take only images whose name fits `PATTERN`, such as 'calico/*' or pause:3.9 (repeatable)")
 	set.StringVar(&o.WriteNames, "write-names", "", "write the names to `FILE`: source, tab, target")
@@ -86,7 +86,7 @@ Images that failed are printed on stdout, one name a line; each of them can be g
 
 // check finds what is wrong with the options alone.
 func (o *unpackOptions) check() error {
-	if err := checkAtLeast("transfers", o.Transfers, 1); err != nil {
+	if err := o.Transfers.check(); err != nil {
 		return err
 	}
 	if err := checkOneOf("existing", o.Existing, existingOverwrite, existingKeep, existingFail); err != nil {
@@ -121,6 +121,8 @@ func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
+	ctx, end := o.Transfers.within(ctx)
+	defer end()
 	naming, err := o.Names.naming(o.Target)
 	if err != nil {
 		return err

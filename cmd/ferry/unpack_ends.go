@@ -130,7 +130,7 @@ func openDestination(o *unpackOptions, std *stdio) (*destination, error) {
 	if dir, ok := o.layoutDir(); ok {
 		return openLayout(dir, o.DryRun)
 	}
-	r, err := newRemote(&o.Dest, std)
+	r, err := newRemote(&o.Dest, &o.Transfers, std)
 	if err != nil {
 		return nil, err
 	}

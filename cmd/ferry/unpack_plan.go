@@ -132,7 +132,7 @@ func (u *unpacking) survey(ctx context.Context) error {
 	for i, n := range u.names {
 		jobs[i] = oci.Job{Name: n.image.Name, To: []oci.Target{{Repository: n.target.Repository, Tag: n.target.Tag}}}
 	}
-	if err := oci.Survey(ctx, u.to, jobs, u.o.Transfers); err != nil {
+	if err := oci.Survey(ctx, u.to, jobs, u.o.Transfers.N); err != nil {
 		return err
 	}
 	for i, n := range u.names {

@@ -76,7 +76,7 @@ func (u *unpacking) copy(ctx context.Context, jobs []oci.Job) (*oci.Report, erro
 	watch := newCopyWatch(u.std, "unpack", jobs)
 	defer watch.end()
 	o := oci.CopyOptions{
-		Transfers: u.o.Transfers, LargestFirst: true, HoldTags: u.o.Atomic, Stop: u.stops, Events: watch.event,
+		Transfers: u.o.Transfers.N, LargestFirst: true, HoldTags: u.o.Atomic, Stop: u.stops, Events: watch.event,
 	}
 	return oci.Copy(ctx, u.in, u.to.target, jobs, o)
 }
