@@ -14,6 +14,8 @@ type Job struct {
 	Root *Node        // the manifest or index, with all below it
 	From []Repository // that hold it, the preferred one first; none means the zero Repository
 	To   []Target
+	// Attached goes where the image goes, after its root and before its tag. From holds it, too.
+	Attached []Attached
 }
 
 // Target is one place that an image is to be copied to.
@@ -23,6 +25,9 @@ type Target struct {
 	// Current is what Tag names before the copy, as far as the caller knows, see [Survey]. A tag that names the image
 	// already is not set again: some registries refuse that for tags that must not change.
 	Current digest.Digest
+	// Whole tells that the caller takes the image to be complete there: nothing of it is looked for, only what is
+	// attached to it.
+	Whole bool
 }
 
 // String returns repository:tag, or the repository alone.
@@ -38,6 +43,8 @@ type CopyOptions struct {
 	LargestFirst bool
 	// HoldTags sets the tags after everything else, and none at all when any image failed.
 	HoldTags bool
+	// KeepAttached leaves the tags of attached manifests that name something else at the sink as they are.
+	KeepAttached bool
 	// Stop tells the errors after which it is no use to go on, such as a full disk. It gets a *CopyError, and may be
 	// called from many goroutines.
 	Stop func(error) bool
@@ -107,6 +114,18 @@ type Report struct {
 	SkippedBytes            int64 // of blobs that were there already or were mounted
 	Manifests               int   // manifests pushed
 	Tags                    int   // tags set
+
+	Attached     int           // attached manifests that came to a repository, or to a tag there
+	AttachedSame int           // that were there already
+	Retagged     []RetaggedTag // tags of attached manifests that named something else before, or still do
+}
+
+// RetaggedTag is the tag of an attached manifest that named something else.
+type RetaggedTag struct {
+	Repository Repository
+	Tag        string
+	From, To   digest.Digest
+	Kept       bool // it still does, see CopyOptions.KeepAttached
 }
 
 // Outcome is how it went with one target of one job.
@@ -151,7 +170,8 @@ type OrderedSource interface {
 // is a [Mounter], it is mounted from one of the same host that has it, and else pushed, so that a host gets each blob
 // once. A repository of the source that does not give it is followed by the next one that should have it. A manifest
 // goes up when all that it points to has been found or put into that very repository in this run, by digest; the root
-// of an image is last, then its tags. One whose Target has a tag goes up with that tag alone.
+// of an image is last, then its tags. One whose Target has a tag goes up with that tag alone, unless something is
+// attached to the image: that follows the image by digest, and precedes its tag.
 //
 // What fails fails every image that needs it and no other; Copy goes on with those. They are in the report, which is
 // never nil. The error is nil unless the copy ended early: ctx ended, CopyOptions.Stop said so, or the jobs make no
@@ -174,6 +194,8 @@ func Copy(ctx context.Context, src Source, dst Sink, jobs []Job, o CopyOptions) 
 		}
 	}
 	if c.holdsTags() && ctx.Err() == nil {
+		c.releaseAttached()
+		c.work(ctx)
 		c.releaseTags()
 		c.work(ctx)
 	}

@@ -72,15 +72,26 @@ type manifestStep struct {
 	pending  int             // needs that have not settled
 	images   []*image        // whose root it is
 	byDigest bool            // it has to be pushed by digest; else setting its tags does it
+
+	attached  []*attachment   // whose root it is
+	follows   []*manifestStep // it is attached to these, and goes up after one of them
+	followers []*manifestStep // the manifests that follow it
+	admitted  bool            // one of follows is in its place
+	undecided int             // of follows
+	orphaned  []error         // why none of them is in its place
 }
 
 // image is one target of a job.
 type image struct {
 	target Target
 	root   *manifestStep
+	rooted bool // the root is in its place
 	done   bool
 	err    error
 	name   string
+
+	waits int     // attachments that have not ended
+	bad   []error // why some of them failed
 }
 
 // planner turns jobs into tasks.
@@ -89,6 +100,7 @@ type planner struct {
 	blobs     map[blobKey]*blobTask
 	places    map[placeKey]*place
 	manifests map[placeKey]*manifestStep
+	attached  map[attachedKey]*attachment
 	configs   []*blobTask
 	layers    []*blobTask
 }
@@ -96,6 +108,7 @@ type planner struct {
 func (c *copier) plan(jobs []Job) error {
 	p := &planner{
 		c: c, blobs: map[blobKey]*blobTask{}, places: map[placeKey]*place{}, manifests: map[placeKey]*manifestStep{},
+		attached: map[attachedKey]*attachment{},
 	}
 	for _, j := range jobs {
 		for _, t := range j.To {
@@ -109,6 +122,7 @@ func (c *copier) plan(jobs []Job) error {
 		}
 		images = images[len(j.To):]
 	}
+	p.followAll(jobs)
 	c.order(append(p.configs, p.layers...))
 	return nil
 }
@@ -122,15 +136,34 @@ func (p *planner) addJob(j Job, images []*image) error {
 		from = []Repository{{}}
 	}
 	for _, img := range images {
-		err := j.Root.Walk(func(n *Node) error { return p.addNode(n, from, img.target.Repository) })
-		if err != nil {
+		if err := p.addRoot(j.Root, from, img); err != nil {
 			return err
 		}
-		img.root = p.manifests[placeKey{img.target.Repository, keyOf(j.Root.Descriptor)}]
-		img.root.images = append(img.root.images, img)
-		if img.target.Tag == "" || img.target.Current == j.Root.Digest || p.c.o.HoldTags {
-			img.root.byDigest = true
+		for _, a := range j.Attached {
+			if err := p.addAttached(a, from, img); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// addRoot makes the steps for the image itself.
+func (p *planner) addRoot(root *Node, from []Repository, img *image) error {
+	if img.target.Whole {
+		img.root = &manifestStep{node: root, repo: img.target.Repository}
+		img.root.images = []*image{img}
+		p.c.whole = append(p.c.whole, img.root)
+		return nil
+	}
+	err := root.Walk(func(n *Node) error { return p.addNode(n, from, img.target.Repository) })
+	if err != nil {
+		return err
+	}
+	img.root = p.manifests[placeKey{img.target.Repository, keyOf(root.Descriptor)}]
+	img.root.images = append(img.root.images, img)
+	if img.target.Tag == "" || img.target.Current == root.Digest || p.c.o.HoldTags {
+		img.root.byDigest = true
 	}
 	return nil
 }

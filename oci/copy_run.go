@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -33,7 +34,9 @@ type copier struct {
 
 	blobs     []*blobTask     // in the order in which they are taken
 	manifests []*manifestStep // children before their index
+	whole     []*manifestStep // roots that nobody has to look for, see Target.Whole
 	images    []*image
+	attached  []*attachment
 
 	mu      sync.Mutex // guards what follows and the states of all tasks and steps
 	changed *sync.Cond // a task was queued or the last one ended
@@ -56,10 +59,17 @@ func (c *copier) begin() {
 			c.add(classAsk, func(ctx context.Context) { c.ask(ctx, p) })
 		}
 	}
+	var free []*manifestStep // before any of them is begun, which may free others
 	for _, m := range c.manifests {
-		if m.pending == 0 && !m.settled {
-			c.ready(m)
+		if m.pending == 0 {
+			free = append(free, m)
 		}
+	}
+	for _, m := range c.whole {
+		c.manifestEnded(m, nil)
+	}
+	for _, m := range free {
+		c.ready(m)
 	}
 }
 
@@ -151,16 +161,11 @@ func (c *copier) settle(s *step, errs ...error) {
 
 // ready goes on with a manifest for which everything that it needs has settled. The caller holds c.mu.
 func (c *copier) ready(m *manifestStep) {
-	var errs []error
-	seen := map[error]bool{}
+	errs := slices.Clone(m.orphaned)
 	for _, s := range m.needs {
-		for _, err := range s.errs {
-			if !seen[err] {
-				seen[err] = true
-				errs = append(errs, err)
-			}
-		}
+		errs = append(errs, s.errs...)
 	}
+	errs = distinct(errs)
 	switch {
 	case len(errs) > 0:
 		c.manifestEnded(m, errs)
@@ -175,15 +180,15 @@ func (c *copier) ready(m *manifestStep) {
 func (c *copier) manifestEnded(m *manifestStep, errs []error) {
 	c.settle(&m.step, errs...)
 	for _, img := range m.images {
-		switch {
-		case len(errs) > 0:
+		if len(errs) > 0 {
 			img.done, img.err = true, joined(errs)
-		case img.target.Tag == "" || img.target.Current == m.node.Digest:
-			img.done = true
-		case !c.holdsTags():
-			c.add(classManifest, func(ctx context.Context) { c.tag(ctx, img) })
+			continue
 		}
+		img.rooted = true
+		c.imageReady(img)
 	}
+	c.attachedRootEnded(m, errs)
+	c.admitFollowers(m, errs)
 }
 
 // releaseTags queues the tags that were held; with HoldTags it fails them all when an image has failed.
@@ -208,6 +213,9 @@ func (c *copier) releaseTags() {
 // pushManifest pushes a manifest by digest unless the repository has it.
 func (c *copier) pushManifest(ctx context.Context, m *manifestStep) {
 	op, err := c.ensure(ctx, m)
+	if err == nil && m.untagged() {
+		err = c.attach(ctx, m)
+	}
 	var errs []error
 	if err != nil {
 		errs = []error{c.fault(ctx, &CopyError{Op: op, Repository: m.repo, Digest: m.node.Digest, Err: err})}
@@ -219,6 +227,9 @@ func (c *copier) pushManifest(ctx context.Context, m *manifestStep) {
 	defer c.mu.Unlock()
 	if op == "push" && err == nil {
 		c.total.Manifests++
+	}
+	if m.untagged() && err == nil {
+		c.countAttached(op == "push")
 	}
 	c.manifestEnded(m, errs)
 }
@@ -334,6 +345,16 @@ func (c *copier) report(early error) *Report {
 		r.Outcomes = append(r.Outcomes, o)
 	}
 	return &r
+}
+
+// distinct returns errs without those that are there twice. Not every error can be compared, but those of steps can.
+func distinct(errs []error) []error {
+	seen := map[error]bool{}
+	return slices.DeleteFunc(errs, func(err error) bool {
+		twice := seen[err]
+		seen[err] = true
+		return twice
+	})
 }
 
 // joined makes one error of several. It prints the first and how many follow it.

@@ -59,10 +59,11 @@ type Store struct {
 }
 
 var (
-	_ Source  = (*Store)(nil)
-	_ Sink    = (*Store)(nil)
-	_ Mounter = (*Store)(nil)
-	_ Tagger  = (*Store)(nil)
+	_ Source   = (*Store)(nil)
+	_ Sink     = (*Store)(nil)
+	_ Mounter  = (*Store)(nil)
+	_ Tagger   = (*Store)(nil)
+	_ Attacher = (*Store)(nil)
 )
 
 // OpenStore opens the store in the folder dir, which it creates when there is none, and locks it until Close. An OCI

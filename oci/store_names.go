@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +42,20 @@ func (s *Store) Tag(ctx context.Context, to Repository, tag string, d Descriptor
 		return err
 	}
 	s.names.put(Reference{Repository: to, Tag: tag}.String(), d)
+	if !s.names.due() {
+		return nil
+	}
+	return s.Sync()
+}
+
+// Attach lists the manifest d in index.json, without a name, unless it is there under some name: what nothing names
+// would be lost to those who clean up a layout.
+func (s *Store) Attach(_ context.Context, _ Repository, d Descriptor, raw []byte) error {
+	m, err := ParseManifest(d.MediaType, raw)
+	if err != nil {
+		return fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	s.names.list(Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: m.Type()})
 	if !s.names.due() {
 		return nil
 	}
@@ -118,6 +133,17 @@ func (x *nameIndex) put(name string, d Descriptor) {
 		return
 	}
 	x.at[name] = len(x.index.Manifests)
+	x.index.Manifests = append(x.index.Manifests, d)
+}
+
+// list adds d without a name, unless an entry has its digest.
+func (x *nameIndex) list(d Descriptor) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if slices.ContainsFunc(x.index.Manifests, func(e Descriptor) bool { return e.Digest == d.Digest }) {
+		return
+	}
+	x.changed = true
 	x.index.Manifests = append(x.index.Manifests, d)
 }
 

@@ -18,7 +18,7 @@ import (
 
 // Op is an operation on a [Memory].
 type Op struct {
-	Name       string // "has", "open", "push", "mount", "tagged", "tag", "resolve"
+	Name       string // "has", "open", "push", "mount", "tagged", "tag", "resolve", "attach"
 	Repository oci.Repository
 	From       oci.Repository // of a mount
 	Digest     digest.Digest
@@ -58,6 +58,7 @@ var (
 	_ oci.Mounter  = (*Memory)(nil)
 	_ oci.Tagger   = (*Memory)(nil)
 	_ oci.Resolver = (*Memory)(nil)
+	_ oci.Attacher = (*Memory)(nil)
 )
 
 // Add puts a graph into a repository, and gives it the tag unless that is empty.
@@ -355,5 +356,16 @@ func (m *Memory) Tag(ctx context.Context, to oci.Repository, tag string, d oci.D
 	defer m.mu.Unlock()
 	m.repo(to).blobs[d.Digest] = raw
 	m.repo(to).tags[tag] = d
+	return nil
+}
+
+// Attach notes that it was told of an attached manifest, which has to be there.
+func (m *Memory) Attach(ctx context.Context, to oci.Repository, d oci.Descriptor, raw []byte) error {
+	if err := m.begin(ctx, Op{Name: "attach", Repository: to, Digest: d.Digest}); err != nil {
+		return err
+	}
+	if !bytes.Equal(m.Bytes(to, d.Digest), raw) {
+		return fmt.Errorf("manifest %s: %w in %s", d.Digest, oci.ErrNotFound, to)
+	}
 	return nil
 }
