@@ -16,9 +16,9 @@ func TestHtpasswd(t *testing.T) {
 	w := newWorld(t, distribution.Options{Users: users}, distribution.Options{Users: users})
 	w.expect(4, w.ferry("pack", "-f", "images.list", "-o", "k8s.tar.zst"), "401 Unauthorized", "--src-creds")
 
-	w.login("ann", "secret", w.source)
+	w.login("ann", "secret", w.source.Host())
 	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst")
-	w.login("ann", "secret", w.target)
+	w.login("ann", "secret", w.target.Host())
 	w.ok("unpack", "k8s.tar.zst", w.to())
 	w.arrived()
 }
@@ -77,7 +77,7 @@ func TestTokenExpiresInTheMiddle(t *testing.T) {
 	w := newWorld(t,
 		distribution.Options{Users: users, TokenLifetime: lifetime, Wrap: fetch.wrap},
 		distribution.Options{Users: users, TokenLifetime: lifetime, Wrap: upload.wrap})
-	w.login("ann", "secret", w.source, w.target)
+	w.login("ann", "secret", w.source.Host(), w.target.Host())
 	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst")
 	w.ok("unpack", "k8s.tar.zst", w.to())
 	w.arrived()

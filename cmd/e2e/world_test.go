@@ -108,12 +108,12 @@ func (w *world) files(folder string) map[string]int64 {
 	return found
 }
 
-// login writes Docker's config.json with credentials for the registries.
-func (w *world) login(user, password string, registries ...*distribution.Server) {
+// login writes Docker's config.json with credentials for registries at these hosts.
+func (w *world) login(user, password string, registries ...string) {
 	w.Helper()
 	auths := map[string]any{}
-	for _, r := range registries {
-		auths[r.Host()] = map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(user + ":" + password))}
+	for _, host := range registries {
+		auths[host] = map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(user + ":" + password))}
 	}
 	raw, err := json.Marshal(map[string]any{"auths": auths})
 	if err != nil {

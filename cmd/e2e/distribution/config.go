@@ -27,6 +27,10 @@ func (s *Server) configure(opts Options) (*configuration.Configuration, *issuer,
 	config.Log.AccessLog.Disabled = true
 	config.Log.Level = "fatal"
 	config.Catalog.MaxEntries, config.Tags.MaxTags = 1000, 1000
+	config.Validation.Manifests.URLs.Allow = opts.AllowURLs
+	if opts.AnyIndex {
+		config.Validation.Manifests.Indexes.Platforms = "none"
+	}
 	if opts.Root != "" {
 		if err := os.MkdirAll(opts.Root, 0o755); err != nil {
 			return nil, nil, err

@@ -7,7 +7,6 @@ package distribution
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +36,14 @@ type Options struct {
 	TokenLifetime time.Duration
 	// TLS makes the registry speak https with a certificate of a private CA, see [Server.CAFile].
 	TLS bool
+	// MutualTLS makes the registry refuse clients without a certificate of that CA, see [Server.CertDir]. It implies TLS.
+	MutualTLS bool
+	// AllowURLs are regular expressions for the URLs that layers may name (validation.manifests.urls.allow). With none,
+	// as by default, the registry takes no manifest with foreign layers.
+	AllowURLs []string
+	// AnyIndex makes the registry take indexes whose manifests it does not have (validation.manifests.indexes.platforms:
+	// none), as no registry does by default.
+	AnyIndex bool
 	// Wrap, when not nil, wraps the registry, to inject faults. What it answers itself is counted too.
 	Wrap func(http.Handler) http.Handler
 }
@@ -66,7 +73,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, tls: opts.TLS, counters: newCounters(), served: make(chan error, 1)}
+	s := &Server{dir: dir, tls: opts.TLS || opts.MutualTLS, counters: newCounters(), served: make(chan error, 1)}
 	s.quiet = sync.NewCond(&s.mu)
 	if err := s.start(ctx, opts); err != nil {
 		return nil, errors.Join(fmt.Errorf("start registry: %w", err), os.RemoveAll(dir))
@@ -124,11 +131,9 @@ func (s *Server) server(ctx context.Context, opts Options) (*http.Server, error)
 		ErrorLog:          log.New(io.Discard, "", 0), // clients that go away in the middle are part of the stories
 	}
 	if s.tls {
-		certificate, err := writeCertificates(s.CAFile())
-		if err != nil {
+		if server.TLSConfig, err = s.configureTLS(opts.MutualTLS); err != nil {
 			return nil, err
 		}
-		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	}
 	return server, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 const content = "a blob"
@@ -40,6 +41,8 @@ type client struct {
 	t    *testing.T
 	auth string
 	http http.Client
+
+	mediaType string // of the body; none when empty
 }
 
 func (c *client) do(method, url string, body string) (*http.Response, string) {
@@ -50,6 +53,9 @@ func (c *client) do(method, url string, body string) (*http.Response, string) {
 	}
 	if c.auth != "" {
 		req.Header.Set("Authorization", c.auth)
+	}
+	if c.mediaType != "" {
+		req.Header.Set("Content-Type", c.mediaType)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -148,6 +154,28 @@ func TestTokenExpires(t *testing.T) {
 
 func TestTLS(t *testing.T) {
 	s := start(t, Options{TLS: true})
+	(&client{t: t, http: httpsClient(t, s)}).pushAndPull(s)
+	if _, err := http.Get(s.URL() + "/v2/"); err == nil {
+		t.Error("a client that does not know the CA was served")
+	}
+}
+
+func TestMutualTLS(t *testing.T) {
+	s := start(t, Options{MutualTLS: true})
+	pair, err := tls.LoadX509KeyPair(filepath.Join(s.CertDir(), "client.cert"), filepath.Join(s.CertDir(), "client.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	(&client{t: t, http: httpsClient(t, s, pair)}).pushAndPull(s)
+	nobody := httpsClient(t, s)
+	if _, err := nobody.Get(s.URL() + "/v2/"); err == nil {
+		t.Error("a client without a certificate was served")
+	}
+}
+
+// httpsClient returns a client that trusts the registry's CA.
+func httpsClient(t *testing.T, s *Server, certificates ...tls.Certificate) http.Client {
+	t.Helper()
 	ca, err := os.ReadFile(s.CAFile())
 	if err != nil {
 		t.Fatal(err)
@@ -156,11 +184,43 @@ func TestTLS(t *testing.T) {
 	if !pool.AppendCertsFromPEM(ca) {
 		t.Fatal("no certificate in the CA file")
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
-	defer transport.CloseIdleConnections()
-	(&client{t: t, http: http.Client{Transport: transport}}).pushAndPull(s)
-	if _, err := http.Get(s.URL() + "/v2/"); err == nil {
-		t.Error("a client that does not know the CA was served")
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: certificates}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return http.Client{Transport: transport}
+}
+
+func TestValidation(t *testing.T) {
+	missing := `{"mediaType":"` + ocispec.MediaTypeImageManifest + `","size":5,"digest":"` +
+		digest.FromString("absent").String() + `","platform":{"os":"linux","architecture":"amd64"}}`
+	index := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[` + missing + `]}`
+	layer := `{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip","size":6,"digest":"` +
+		digest.FromString(content).String() + `","urls":["https://example.com/layer"]}`
+	config := `{"mediaType":"` + ocispec.MediaTypeImageConfig + `","size":6,"digest":"` + digest.FromString(content).String() + `"}`
+	foreign := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageManifest + `","config":` + config +
+		`,"layers":[` + layer + `]}`
+	for _, test := range []struct {
+		name, mediaType, manifest string
+		opts                      Options
+		want                      int
+	}{
+		{"index with a hole", ocispec.MediaTypeImageIndex, index, Options{}, http.StatusBadRequest},
+		{"index with a hole, allowed", ocispec.MediaTypeImageIndex, index, Options{AnyIndex: true}, http.StatusCreated},
+		{"foreign layer", ocispec.MediaTypeImageManifest, foreign, Options{}, http.StatusInternalServerError},
+		{
+			"foreign layer, allowed", ocispec.MediaTypeImageManifest, foreign,
+			Options{AllowURLs: []string{"^https://example.com/"}},
+			http.StatusCreated,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := start(t, test.opts)
+			c := &client{t: t}
+			c.pushAndPull(s)
+			c.mediaType = test.mediaType
+			if resp, body := c.do("PUT", s.URL()+"/v2/a/b/manifests/1", test.manifest); resp.StatusCode != test.want {
+				t.Errorf("got %s %s, want %d", resp.Status, body, test.want)
+			}
+		})
 	}
 }
 
