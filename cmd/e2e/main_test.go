@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -59,10 +60,15 @@ var demoStock = sync.OnceValues(func() (stock, error) {
 		return stock{}, err
 	}
 	s := stock{images: images, layout: layout, root: filepath.Join(sharedDir, "registry")}
+	return s, s.fill(ctx)
+})
+
+// fill puts the images into the folder from which a registry is to serve them.
+func (s stock) fill(ctx context.Context) (err error) {
 	open, err := distribution.Start(ctx, distribution.Options{Root: s.root})
 	if err != nil {
-		return stock{}, err
+		return err
 	}
-	defer open.Close()
-	return s, layout.Push(ctx, wire.Registry{URL: open.URL()}, images)
-})
+	defer func() { err = errors.Join(err, open.Close()) }()
+	return s.layout.Push(ctx, wire.Registry{URL: open.URL()}, s.images)
+}

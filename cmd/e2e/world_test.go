@@ -36,13 +36,19 @@ type world struct {
 	env            []string // for ferry, beside the usual
 }
 
-// newWorld starts the registries of a story. Roots are set here.
+// newWorld starts the registries of a story with the demo's images. Roots are set here.
 func newWorld(t *testing.T, source, target distribution.Options) *world {
 	t.Helper()
 	s, err := demoStock()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newWorldOf(t, s, source, target)
+}
+
+// newWorldOf starts the registries of a story with images of its own.
+func newWorldOf(t *testing.T, s stock, source, target distribution.Options) *world {
+	t.Helper()
 	w := &world{T: t, stock: s, dir: t.TempDir(), targetRoot: t.TempDir()}
 	source.Root, target.Root = s.root, w.targetRoot
 	w.source, w.target = startRegistry(t, source), startRegistry(t, target)
