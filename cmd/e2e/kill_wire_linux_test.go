@@ -1,0 +1,117 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ferry-oci/ferry/cmd/e2e/distribution"
+)
+
+// oneBuffer is the most that a transfer may move twice when ferry is killed in the middle of it, in bytes.
+const oneBuffer = 4 << 20
+
+// underWay returns the bytes that the kernel holds for connections with the registry at host: sent and not read.
+func underWay(host string) (n int64, err error) {
+	_, port, err := net.SplitHostPort(host)
+	if err != nil {
+		return 0, err
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return 0, err
+	}
+	raw, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return 0, err
+	}
+	suffix := fmt.Sprintf(":%04X", number)
+	for line := range strings.Lines(string(raw)) {
+		f := strings.Fields(line)
+		const established = "01"
+		if len(f) < 5 || f[3] != established || !strings.HasSuffix(f[1], suffix) && !strings.HasSuffix(f[2], suffix) {
+			continue
+		}
+		out, in, _ := strings.Cut(f[4], ":")
+		for _, queue := range []string{out, in} {
+			size, err := strconv.ParseInt(queue, 16, 64)
+			if err != nil {
+				return 0, fmt.Errorf("/proc/net/tcp: %q", line)
+			}
+			n += size
+		}
+	}
+	return n, nil
+}
+
+// killedAt runs a command, lets n bytes pass the wire, and kills it when all that was sent has been read: what it knows
+// then is all its own doing, and none of the kernel's buffers.
+func (w *world) killedAt(trip *tripwire, server *distribution.Server, n int64, args ...string) {
+	w.Helper()
+	tripped := trip.arm(n)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		<-tripped
+		for {
+			n, err := underWay(server.Host())
+			if err != nil {
+				w.Error(err)
+			}
+			if n == 0 {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	w.killedWhen(read, args...)
+	trip.release()
+	w.settle(server)
+}
+
+// Of what a pack that was killed had read from the wire, the next one reads no more than a buffer for each transfer again.
+func TestPackKilledMovesLittleTwice(t *testing.T) {
+	s, err := largeStock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := newRandom(t)
+	for i := range rounds(2, 12) {
+		n := 1 + random.Int64N(largeLayers*largeSize)
+		t.Run(fmt.Sprintf("%d after %d bytes", i, n), func(t *testing.T) {
+			trip := newTripwire()
+			w := newWorldOf(t, s, distribution.Options{Wrap: trip.wrap}, distribution.Options{})
+			command := packCommand(i)
+			w.killedAt(trip, w.source, n, command...)
+			before := w.source.Counts().Fetched
+			w.source.Reset()
+			w.ok(command...)
+			after := w.source.Counts().Fetched
+			w.movedOnce(before, after)
+			w.ok("verify", "k8s.tar.zst")
+		})
+	}
+}
+
+// movedOnce compares what two runs moved of each blob with its size.
+func (w *world) movedOnce(before, after map[string]int64) {
+	w.Helper()
+	_, blobs := w.content()
+	var killed, twice int64
+	for id, size := range blobs {
+		killed += before[id.String()]
+		again := before[id.String()] + after[id.String()] - size
+		twice += max(again, 0)
+		if again < 0 || again > oneBuffer {
+			w.Errorf("blob %s of %d bytes: %d and then %d were moved, so %d again; want 0 to %d",
+				digest.Digest(id), size, before[id.String()], after[id.String()], again, oneBuffer)
+		}
+	}
+	w.Logf("%d bytes before the kill, %d of them again", killed, twice)
+}
