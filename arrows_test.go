@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 }
 
 // testHelpers are imported by tests alone, and by each other. They may import their own room and oci.
-var testHelpers = []string{"oci/ocitest", "registry/registrytest"}
+var testHelpers = []string{"oci/ocitest", "registry/registrytest", "registry/harbor/harbortest"}
 
 // libraries are the rooms that neither print, nor read the environment, nor exit.
 var libraries = []string{"oci", "compress", "registry", "bundle"}

@@ -30,6 +30,7 @@ type host struct {
 
 	authsMu sync.Mutex
 	auths   map[string]*auth.Client // by repository path
+	logins  map[string]Credential   // for requests outside of the distribution API, by repository path
 }
 
 var errNoHost = errors.New("repository without a registry host")

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -59,7 +58,7 @@ func (c *Client) Tags(ctx context.Context, repo oci.Repository) ([]string, error
 // Errors: [ErrNoCatalog], [oci.ErrDenied]; more than 500,000 repositories, or a name that is no repository, are
 // errors too.
 func (c *Client) Catalog(ctx context.Context, host string) ([]string, error) {
-	if !hasCatalog(host) {
+	if !HasCatalog(host) {
 		return nil, fmt.Errorf("%s: %w", host, ErrNoCatalog)
 	}
 	check := func(path string) error {
@@ -80,9 +79,9 @@ func (c *Client) Catalog(ctx context.Context, host string) ([]string, error) {
 	})
 }
 
-// hasCatalog is false for registries of which it is known that they have no catalog: some of them answer that one has
+// HasCatalog is false for registries of which it is known that they have no catalog: some of them answer that one has
 // to log in, which does not help.
-func hasCatalog(host string) bool {
+func HasCatalog(host string) bool {
 	host = strings.ToLower(host)
 	for _, name := range []string{dockerHub, "index.docker.io", "registry-1.docker.io", "ghcr.io", "public.ecr.aws"} {
 		if host == name {
@@ -228,41 +227,25 @@ func (c *Client) firstPage(ctx context.Context, l listing) (page []string, next 
 	return page, next, err
 }
 
-// readPage reads the page at u. The next one's URL is nil after the last page. A page that is cut on its way is asked
-// for again.
+// readPage reads the page at u. The next one's URL is nil after the last page.
 func (c *Client) readPage(ctx context.Context, l listing, u *url.URL) (page []string, next *url.URL, err error) {
 	h, err := c.host(l.repo.Host)
 	if err != nil {
 		return nil, nil, err
 	}
-	for failed := 0; ; {
-		resp, err := c.sendTo(ctx, h, l, u)
-		if err != nil {
-			return nil, nil, err
-		}
-		raw, err := io.ReadAll(io.LimitReader(resp.Body, maxListPage+1))
-		resp.Body.Close()
-		if err == nil {
-			if page, err = l.parse(raw); err != nil {
-				return nil, nil, err
-			}
-			next, err = nextPage(resp)
-			return page, next, err
-		}
-		if ctx.Err() != nil || failed >= c.opts.Retries {
-			return nil, nil, h.cleanError(resp.Request, err)
-		}
-		failed++
-		wait := c.clock.backoff(failed)
-		c.event(Event{Kind: EventRetry, Host: u.Host, Attempt: failed, Wait: wait, Why: cleanText(err)})
-		if err := c.clock.sleep(ctx, wait); err != nil {
-			return nil, nil, err
-		}
+	raw, resp, err := c.readAnswer(ctx, h, maxListPage, func() (*http.Response, error) { return l.send(ctx, h, u) })
+	if err != nil {
+		return nil, nil, err
 	}
+	if page, err = l.parse(raw); err != nil {
+		return nil, nil, err
+	}
+	next, err = nextPage(resp)
+	return page, next, err
 }
 
-// sendTo asks for the page at u.
-func (c *Client) sendTo(ctx context.Context, h *host, l listing, u *url.URL) (*http.Response, error) {
+// send asks for the page at u.
+func (l listing) send(ctx context.Context, h *host, u *url.URL) (*http.Response, error) {
 	scope := "registry:catalog:*"
 	if l.repo.Path != "" {
 		scope = auth.ScopeRepository(l.repo.Path, auth.ActionPull)
@@ -278,9 +261,6 @@ func (c *Client) sendTo(ctx context.Context, h *host, l listing, u *url.URL) (*h
 
 // parse reads the names of one page. Registries write null for none.
 func (l listing) parse(raw []byte) ([]string, error) {
-	if len(raw) > maxListPage {
-		return nil, fmt.Errorf("a page of more than %d bytes", maxListPage)
-	}
 	var page map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &page); err != nil {
 		return nil, fmt.Errorf("%w: the answer is no JSON; is this a registry?", oci.ErrUnsupported)

@@ -140,7 +140,7 @@ func TestListsThatAreRefused(t *testing.T) {
 		"a tag that is none":         {fault: registrytest.Status(200, `{"tags":["v1","a b\u001b[2J"]}`), text: `a b[2J`},
 		"a tag that is a digest too": {fault: registrytest.Status(200, `{"tags":["v1@sha256:00"]}`), text: "no name for an image"},
 		"a page without end": {
-			fault: registrytest.Status(200, `{"tags":["`+strings.Repeat("x", maxListPage)+`"]}`), text: "a page of more than",
+			fault: registrytest.Status(200, `{"tags":["`+strings.Repeat("x", maxListPage)+`"]}`), text: "an answer of more than",
 		},
 		"denied": {fault: registrytest.Code(403, "DENIED", "not yours"), err: oci.ErrDenied, text: "not yours"},
 	} {

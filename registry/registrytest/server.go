@@ -80,6 +80,9 @@ type Options struct {
 	NoCatalog bool
 	// CatalogBasic wants user name and password for the catalog, whatever Auth is, as Harbor does.
 	CatalogBasic bool
+
+	// Wrap, unless nil, stands before the registry's own host and answers what it wants to; next is the registry.
+	Wrap func(next http.Handler) http.Handler
 }
 
 // Server is a running registry.
@@ -115,7 +118,11 @@ func New(tb testing.TB, o Options) *Server {
 		uploads: map[string]*session{}, tokens: map[string]*token{}, sent: map[digest.Digest]int64{},
 	}
 	// Both are set before either serves: a request may come from another process, and nothing orders it after this.
-	s.main = httptest.NewUnstartedServer(http.HandlerFunc(s.serveAPI))
+	var api http.Handler = http.HandlerFunc(s.serveAPI)
+	if o.Wrap != nil {
+		api = o.Wrap(api)
+	}
+	s.main = httptest.NewUnstartedServer(api)
 	s.storage = httptest.NewUnstartedServer(http.HandlerFunc(s.serveStorage))
 	start(s.main, o.TLS)
 	start(s.storage, o.TLS)
@@ -240,6 +247,25 @@ func (s *Server) Manifest(repo, reference string) (d ocispec.Descriptor, raw []b
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.manifest(repo, reference)
+}
+
+// Contents returns all that a repository holds, sorted by digest: the manifests with their media types, the blobs without.
+func (s *Server) Contents(repo string) []ocispec.Descriptor {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.repos[repo]
+	if r == nil {
+		return nil
+	}
+	var all []ocispec.Descriptor
+	for d := range r.blobs {
+		all = append(all, ocispec.Descriptor{Digest: d, Size: int64(len(s.blobs[d]))})
+	}
+	for d, mediaType := range r.manifests {
+		all = append(all, ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(s.blobs[d]))})
+	}
+	slices.SortFunc(all, func(a, b ocispec.Descriptor) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+	return all
 }
 
 // manifest is Manifest for a caller that holds s.mu.
