@@ -87,7 +87,7 @@ func (m *planMaker) load(ctx context.Context, repo Repository, root Descriptor, 
 	return n, nil
 }
 
-// configPlatform reads the platform from an image config; nil when it tells none, as that of a signature.
+// configPlatform reads the platform from an image config; nil when it tells none.
 func (m *planMaker) configPlatform(ctx context.Context, repo Repository, d Descriptor) (*Platform, error) {
 	if d.Size > maxConfigSize {
 		return nil, fmt.Errorf("%d bytes, at most %d are read", d.Size, maxConfigSize)
@@ -96,11 +96,16 @@ func (m *planMaker) configPlatform(ctx context.Context, repo Repository, d Descr
 	if err != nil {
 		return nil, err
 	}
+	return platformOfConfig(raw), nil
+}
+
+// platformOfConfig returns the platform that an image config tells; nil when it tells none, as that of a signature.
+func platformOfConfig(raw []byte) *Platform {
 	var p Platform
 	if json.Unmarshal(raw, &p) != nil || !isKnown(&p) {
-		return nil, nil
+		return nil
 	}
-	return &p, nil
+	return &p
 }
 
 // putRebuilt puts those indexes of the graph n that original does not have into the cache.
