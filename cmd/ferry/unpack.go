@@ -3,36 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
 
-// What becomes of a tag that is at the target and names other content.
-const (
-	existingOverwrite = "overwrite"
-	existingKeep      = "keep"
-	existingFail      = "fail"
-)
-
 // unpackOptions are the options of ferry unpack.
 type unpackOptions struct {
-	Bundle string // "-" is stdin
-	Target string // REGISTRY[/PREFIX] or oci:DIR
+	deliverOptions
+	Bundle string   // "-" is stdin
+	Images []string // patterns; none: all
+	Expect string   // content id; empty: any
 
-	Dest       registryFlags
-	Names      namingOptions
-	Images     []string // patterns; none: all
-	WriteNames string   // file for the names; empty: none
-	Expect     string   // content id; empty: any
-	Existing   string   // one of the constants above
-	Transfers  transferFlags
-
-	DryRun      bool
-	Atomic      bool // set all tags at the end, or none
 	VerifyFirst bool
 	KeepGoing   bool // push what damage does not hit
-	Recheck     bool // walk images whose tag is right already
 }
 
 func newUnpackCommand(std *stdio) *cobra.Command {
@@ -62,44 +45,27 @@ Images that failed are printed on stdout, one name a line; each of them can be g
   ferry unpack k8s.tar.zst oci:layout`,
 		Args: exactArgs("BUNDLE", "TARGET"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Bundle, o.Target = args[0], args[1]
+			o.Bundle, o.Targets = args[0], args[1:]
 			return runUnpack(cmd.Context(), o, std)
 		},
 	}
 	set := cmd.Flags()
-	o.Dest.add(set, sideDest)
-	o.Names.add(set)
-	o.Transfers.add(set)
+	o.add(set)
 	set.StringArrayVar(&o.Images, "image", nil,
 		"take only images whose name fits `PATTERN`, such as 'calico/*' or pause:3.9 (repeatable)")
-	set.StringVar(&o.WriteNames, "write-names", "", "write the names to `FILE`: source, tab, target")
 	set.StringVar(&o.Expect, "expect", "", "fail unless the bundle has this content `ID`")
-	set.StringVar(&o.Existing, "existing", existingOverwrite,
-		"a tag at the target that names other content: overwrite, keep or fail")
-	set.BoolVar(&o.DryRun, "dry-run", false, "print the names at the target and what is there, and move nothing")
-	set.BoolVar(&o.Atomic, "atomic", false, "set all tags at the end, and none when an image failed")
 	set.BoolVar(&o.VerifyFirst, "verify-first", false, "read and prove the whole bundle before anything is pushed")
 	set.BoolVar(&o.KeepGoing, "keep-going", false, "push all images that damage does not hit")
-	set.BoolVar(&o.Recheck, "recheck", false, "look for every blob of images whose tag is right already, too")
 	return cmd
 }
 
 // check finds what is wrong with the options alone.
 func (o *unpackOptions) check() error {
-	if err := o.Transfers.check(); err != nil {
-		return err
-	}
-	if err := checkOneOf("existing", o.Existing, existingOverwrite, existingKeep, existingFail); err != nil {
-		return err
-	}
-	if _, err := o.Dest.authorities(); err != nil {
+	if err := o.deliverOptions.check(); err != nil {
 		return err
 	}
 	if o.fromPipe() && o.VerifyFirst {
 		return usagef("--verify-first: a pipe cannot be read twice; from it, tags are set after all was read in any case")
-	}
-	if _, ok := o.layoutDir(); ok && o.Names.given() {
-		return usagef("target %s: names are kept as they are there, so %s cannot be given", o.Target, o.Names.flags())
 	}
 	return nil
 }
@@ -114,16 +80,13 @@ func (o *unpackOptions) bundleName() string {
 	return o.Bundle
 }
 
-// layoutDir returns the folder of a target oci:DIR, and whether the target is one.
-func (o *unpackOptions) layoutDir() (string, bool) { return strings.CutPrefix(o.Target, "oci:") }
-
 func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
 	ctx, end := o.Transfers.within(ctx)
 	defer end()
-	naming, err := o.Names.naming(o.Target)
+	namings, err := o.namings()
 	if err != nil {
 		return err
 	}
@@ -133,7 +96,7 @@ func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 	}
 	defer in.Close()
 	repeatMissing(in.Head(), std)
-	to, err := openDestination(&o, std)
+	to, err := openDestination(&o.deliverOptions, std)
 	if err != nil {
 		return err
 	}
@@ -142,12 +105,19 @@ func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 			err = cerr
 		}
 	}()
-	u := &unpacking{o: &o, std: std, in: in, to: to}
-	if err := u.plan(ctx, naming); err != nil {
+	u := &unpacking{in: in, o: &o, std: std, to: to}
+	images, err := u.choose()
+	if err != nil {
+		return err
+	}
+	d := &delivery{o: &o.deliverOptions, std: std, words: unpackWords, from: u, to: to, keepGoing: o.KeepGoing}
+	if err := d.plan(ctx, images, namings); err != nil {
 		return err
 	}
 	if o.DryRun {
-		return u.writePlan(std.Out)
+		return d.writePlan(std.Out)
 	}
-	return u.run(ctx)
+	return d.run(ctx)
 }
+
+var unpackWords = deliverWords{command: "unpack", done: "pushed", undone: "unpacked", source: "the bundle"}

@@ -10,97 +10,60 @@ import (
 	"github.com/ferry-oci/ferry/registry"
 )
 
-// run moves what the plan says and reports it.
-func (u *unpacking) run(ctx context.Context) error {
-	jobs, names, err := u.jobs(ctx)
-	if err != nil {
-		return fmt.Errorf("%s: %w", u.o.bundleName(), err)
-	}
-	report, err := u.copy(ctx, jobs)
-	for i, o := range report.Outcomes {
-		names[i].err = u.blame(o.Err)
-	}
-	if err == nil {
-		err = u.nameUntagged(ctx, jobs, names)
-	}
-	if lerr := u.writeNames(false); err == nil {
-		err = lerr
-	}
-	return u.report(report, u.blame(err))
+// unpacking is the bundle of a run of ferry unpack, as the origin of its delivery.
+type unpacking struct {
+	in  packed
+	o   *unpackOptions
+	std *stdio
+	to  *destination
+
+	entries map[*deliverable]bundle.Image
 }
 
-// jobs returns the work of the copy, and for each job the name that it is about. An image whose manifests are damaged
-// fails alone with --keep-going.
-func (u *unpacking) jobs(ctx context.Context) (jobs []oci.Job, names []*plannedName, err error) {
-	roots := map[string]*oci.Node{}
-	for _, n := range u.names {
-		if n.action != actionPush {
-			continue
+// choose returns the images that --image asks for.
+func (u *unpacking) choose() ([]*deliverable, error) {
+	filter := newImageFilter(u.o.Images)
+	used := make([]bool, len(u.o.Images))
+	u.entries = map[*deliverable]bundle.Image{}
+	var images []*deliverable
+	for _, img := range u.in.Head().Images {
+		ref, err := oci.ParseReference(img.Name)
+		if err != nil {
+			return nil, damagedf("%s: image of the bundle: %v", u.o.bundleName(), err)
 		}
-		root := roots[n.image.Name]
-		if root == nil {
-			root, err = u.in.Graph(ctx, n.image)
-			switch {
-			case ctx.Err() != nil:
-				return nil, nil, ctx.Err()
-			case err != nil && !u.o.KeepGoing:
-				return nil, nil, graphDamage(n.image, err)
-			case err != nil:
-				n.err = graphDamage(n.image, err)
-				continue
-			}
-			roots[n.image.Name] = root
+		if filter.match(ref, used) {
+			chosen := &deliverable{ref: ref, line: ref.Name(), digest: img.Digest}
+			u.entries[chosen] = img
+			images = append(images, chosen)
 		}
-		to := oci.Target{Repository: n.target.Repository, Tag: n.target.Tag, Current: n.current}
-		jobs = append(jobs, oci.Job{Name: n.image.Name, Root: root, To: []oci.Target{to}})
-		names = append(names, n)
 	}
-	return jobs, names, nil
+	for i, ok := range used {
+		if !ok {
+			return nil, usagef("--image %s: no image of the bundle fits", filter.texts[i])
+		}
+	}
+	return images, nil
 }
 
-// graphDamage returns what is wrong with the manifests of an image as damage of the bundle.
-func graphDamage(img bundle.Image, err error) error {
-	if errors.Is(err, bundle.ErrCorrupt) {
-		return err
+func (u *unpacking) source() oci.Source { return u.in }
+
+func (u *unpacking) name() string { return u.o.bundleName() }
+
+func (u *unpacking) graph(ctx context.Context, img *deliverable) (*oci.Node, error) {
+	entry := u.entries[img]
+	root, err := u.in.Graph(ctx, entry)
+	if err == nil || errors.Is(err, bundle.ErrCorrupt) {
+		return root, err
 	}
-	return &bundle.DamageError{
+	return nil, &bundle.DamageError{
 		Damage: bundle.Damage{
-			Member: "image " + img.Name, Digest: img.Digest, Images: []string{img.Name}, Reason: err.Error(),
+			Member: "image " + entry.Name, Digest: entry.Digest, Images: []string{entry.Name}, Reason: err.Error(),
 		},
 		Err: err,
 	}
 }
 
-// copy runs the copy with its progress. The report is never nil.
-func (u *unpacking) copy(ctx context.Context, jobs []oci.Job) (*oci.Report, error) {
-	watch := newCopyWatch(u.std, "unpack", jobs)
-	defer watch.end()
-	o := oci.CopyOptions{
-		Transfers: u.o.Transfers.N, LargestFirst: true, HoldTags: u.o.Atomic, Stop: u.stops, Events: watch.event,
-	}
-	return oci.Copy(ctx, u.in, u.to.target, jobs, o)
-}
-
-// nameUntagged gives the images that have only a digest their names in a layout, which without a name could not be
-// found there. A registry needs no such name.
-func (u *unpacking) nameUntagged(ctx context.Context, jobs []oci.Job, names []*plannedName) error {
-	if _, ok := u.o.layoutDir(); !ok {
-		return nil
-	}
-	for i, n := range names {
-		if n.target.Tag != "" || n.err != nil {
-			continue
-		}
-		root, at := jobs[i].Root, n.target.Repository
-		at.Path += "@" + root.Digest.String()
-		if err := u.to.Tag(ctx, at, "", root.Descriptor, root.Raw); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// stops tells the copy which errors end it: damage, unless it is to keep going, and what would fail every image.
+// stops tells which errors end the run: damage, unless it is to keep going, and what would fail every image.
 func (u *unpacking) stops(err error) bool {
 	var unreachable *registry.UnreachableError
 	switch {
@@ -125,8 +88,6 @@ func (u *unpacking) blame(err error) error {
 	var damage *bundle.DamageError
 	var at *oci.CopyError
 	switch {
-	case err == nil || errors.Is(err, oci.ErrHeld):
-		return err
 	case errors.As(err, &damage):
 		return fmt.Errorf("%s: %w", u.o.bundleName(), damage)
 	case !isDamage(err):
@@ -141,5 +102,17 @@ func (u *unpacking) blame(err error) error {
 			Member: at.Digest.String(), Digest: at.Digest, Images: u.in.Head().ImagesWith(at.Digest), Reason: at.Err.Error(),
 		},
 		Err: at.Err,
+	}
+}
+
+func (u *unpacking) sayEnded(err error) {
+	var damage *bundle.DamageError
+	if errors.As(err, &damage) {
+		for _, name := range damage.Images {
+			u.std.complain("  hits " + oneLine(name))
+		}
+	}
+	if !isDamage(err) {
+		u.std.say("what was pushed stays there, and the same command goes on from it")
 	}
 }

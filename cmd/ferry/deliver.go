@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/pflag"
+
+	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/registry"
+)
+
+// What becomes of a tag that is at the target and names other content.
+const (
+	existingOverwrite = "overwrite"
+	existingKeep      = "keep"
+	existingFail      = "fail"
+)
+
+// deliverOptions are the options of every command that puts images under names at a target.
+type deliverOptions struct {
+	Targets []string // REGISTRY[/PREFIX], or a single oci:DIR
+
+	Dest       registryFlags
+	Names      namingOptions
+	WriteNames string // file for the names; empty: none
+	Existing   string // one of the constants above
+	Transfers  transferFlags
+
+	DryRun  bool
+	Atomic  bool // set all tags at the end, or none
+	Recheck bool // walk images whose tag is right already
+}
+
+func (o *deliverOptions) add(set *pflag.FlagSet) {
+	o.Dest.add(set, sideDest)
+	o.Names.add(set)
+	o.Transfers.add(set)
+	set.StringVar(&o.WriteNames, "write-names", "", "write the names to `FILE`: source, tab, target")
+	set.StringVar(&o.Existing, "existing", existingOverwrite,
+		"a tag at the target that names other content: overwrite, keep or fail")
+	set.BoolVar(&o.DryRun, "dry-run", false, "print the names at the target and what is there, and move nothing")
+	set.BoolVar(&o.Atomic, "atomic", false, "set all tags at the end, and none when an image failed")
+	set.BoolVar(&o.Recheck, "recheck", false, "look for every blob of images whose tag is right already, too")
+}
+
+// check finds what is wrong with the options alone.
+func (o *deliverOptions) check() error {
+	if err := o.Transfers.check(); err != nil {
+		return err
+	}
+	if err := checkOneOf("existing", o.Existing, existingOverwrite, existingKeep, existingFail); err != nil {
+		return err
+	}
+	if _, err := o.Dest.authorities(); err != nil {
+		return err
+	}
+	for _, target := range o.Targets {
+		if _, ok := layoutDir(target); !ok {
+			continue
+		}
+		if len(o.Targets) > 1 {
+			return usagef("target %s: a folder has to be the only target", target)
+		}
+		if o.Names.given() {
+			return usagef("target %s: names are kept as they are there, so %s cannot be given", target, o.Names.flags())
+		}
+	}
+	return nil
+}
+
+// toLayout reports whether the target is a folder.
+func (o *deliverOptions) toLayout() bool {
+	_, ok := layoutDir(o.Targets[0])
+	return ok
+}
+
+// layoutDir returns the folder of a target oci:DIR, and whether the target is one.
+func layoutDir(target string) (string, bool) { return strings.CutPrefix(target, "oci:") }
+
+// namings returns the rules for each target. All errors are mistakes in the command line or in the file of --map.
+func (o *deliverOptions) namings() ([]*registry.Naming, error) {
+	namings := make([]*registry.Naming, len(o.Targets))
+	for i, target := range o.Targets {
+		var err error
+		if namings[i], err = o.Names.naming(target); err != nil {
+			return nil, err
+		}
+	}
+	return namings, nil
+}
+
+// origin is where a delivery gets its images.
+type origin interface {
+	// source returns the source of the blobs itself, so that the copy sees all of its abilities.
+	source() oci.Source
+	// name returns what messages call the origin.
+	name() string
+	// graph returns the manifests of an image. It is called when the image is to be pushed.
+	graph(ctx context.Context, img *deliverable) (*oci.Node, error)
+	// stops tells the errors of graph and of the copy that end the run.
+	stops(err error) bool
+	// blame returns an error of the copy with what is known of the side that failed, as the hints need it.
+	blame(err error) error
+	// sayEnded says what else there is to say when err has ended the copy early.
+	sayEnded(err error)
+}
+
+// deliverWords are the words in which a command speaks of its delivery.
+type deliverWords struct {
+	command string // "unpack"
+	done    string // what becomes of an image that is sent: "pushed"
+	undone  string // as in: could not be "unpacked"
+	source  string // "the bundle"
+}
+
+// delivery puts images under names at a target: what unpack and copy share. Plan finds the names and what they mean at
+// the target, and moves nothing; then comes either writePlan or run.
+type delivery struct {
+	o     *deliverOptions
+	std   *stdio
+	words deliverWords
+	from  origin
+	to    *destination
+	// steps come one after the other when the names and what they mean at the target are known, and before it is decided
+	// what is to be done about each. A step may refuse the plan, and may change what a name is to mean, see plannedName.
+	steps []func(ctx context.Context, names []*plannedName) error
+
+	keepGoing bool // an end without any image is partial, too
+
+	images []*deliverable
+	failed []failedImage  // images that were asked for, and of which it is known before the copy that they cannot be had
+	names  []*plannedName // one for each image and each of its names, in the order of images
+}
+
+// deliverable is an image that is to be at the target.
+type deliverable struct {
+	ref    oci.Reference
+	line   string        // its name on stdout when it failed, as it can be given to ferry again
+	digest digest.Digest // of its manifest or index
+	from   []oci.Repository
+}
+
+// plannedName is one image under one name at the target.
+type plannedName struct {
+	image   *deliverable
+	target  registry.TargetName
+	at      int           // which of the targets it is
+	want    digest.Digest // what the name is to mean: the image, unless a step says otherwise
+	root    *oci.Node     // of want; nil until it is needed, when a step has not set it
+	current digest.Digest // what the name means at the target before the run; empty: nothing
+	action  action
+	err     error // why the image is not at the target after the run
+}
+
+// action is what is to be done about a name.
+type action int
+
+const (
+	actionPush     action = iota
+	actionComplete        // the tag names the image already
+	actionKeep            // the tag names other content and stays
+)
+
+// changes reports whether the name means other content at the target now.
+func (n *plannedName) changes() bool { return n.current != "" && n.current != n.want }
+
+// targetName returns the name by which the image can be pulled from the target.
+func (n *plannedName) targetName() string {
+	ref := oci.Reference{Repository: n.target.Repository, Tag: n.target.Tag}
+	if ref.Tag == "" {
+		ref.Digest = n.want
+	}
+	return ref.String()
+}
+
+// run moves what the plan says and reports it.
+func (d *delivery) run(ctx context.Context) error {
+	jobs, names, err := d.jobs(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.from.name(), err)
+	}
+	report, err := d.copy(ctx, jobs)
+	for i, o := range report.Outcomes {
+		names[i].err = d.blame(o.Err)
+	}
+	if err == nil {
+		err = d.nameUntagged(ctx, jobs, names)
+	}
+	if lerr := d.writeNames(false); err == nil {
+		err = lerr
+	}
+	return d.report(report, d.blame(err))
+}
+
+// jobs returns the work of the copy, and for each job the name that it is about. An image whose manifests cannot be had
+// fails alone, unless the origin says that this ends the run.
+func (d *delivery) jobs(ctx context.Context) (jobs []oci.Job, names []*plannedName, err error) {
+	roots := map[*deliverable]*oci.Node{}
+	for _, n := range d.names {
+		if n.action != actionPush {
+			continue
+		}
+		if n.root == nil {
+			n.root = roots[n.image]
+		}
+		if n.root == nil {
+			n.root, err = d.from.graph(ctx, n.image)
+			switch {
+			case ctx.Err() != nil:
+				return nil, nil, ctx.Err()
+			case err != nil && d.from.stops(err):
+				return nil, nil, err
+			case err != nil:
+				n.err = err
+				continue
+			}
+			roots[n.image] = n.root
+		}
+		to := oci.Target{Repository: n.target.Repository, Tag: n.target.Tag, Current: n.current}
+		jobs = append(jobs, oci.Job{Name: n.image.ref.Name(), Root: n.root, From: n.image.from, To: []oci.Target{to}})
+		names = append(names, n)
+	}
+	return jobs, names, nil
+}
+
+// copy runs the copy with its progress. The report is never nil.
+func (d *delivery) copy(ctx context.Context, jobs []oci.Job) (*oci.Report, error) {
+	watch := newCopyWatch(d.std, d.words.command, jobs)
+	defer watch.end()
+	o := oci.CopyOptions{
+		Transfers: d.o.Transfers.N, LargestFirst: true, HoldTags: d.o.Atomic, Stop: d.from.stops, Events: watch.event,
+	}
+	return oci.Copy(ctx, d.from.source(), d.to.target, jobs, o)
+}
+
+// blame returns an error of the copy with what is known of the side that failed.
+func (d *delivery) blame(err error) error {
+	if err == nil || errors.Is(err, oci.ErrHeld) {
+		return err
+	}
+	return d.from.blame(err)
+}
+
+// nameUntagged gives the images that have only a digest their names in a layout, which without a name could not be
+// found there. A registry needs no such name.
+func (d *delivery) nameUntagged(ctx context.Context, jobs []oci.Job, names []*plannedName) error {
+	if !d.o.toLayout() {
+		return nil
+	}
+	for i, n := range names {
+		if n.target.Tag != "" || n.err != nil {
+			continue
+		}
+		root, at := jobs[i].Root, n.target.Repository
+		at.Path += "@" + root.Digest.String()
+		if err := d.to.Tag(ctx, at, "", root.Descriptor, root.Raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}

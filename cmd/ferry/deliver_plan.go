@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/registry"
+)
+
+// plan finds the names of the images, one naming for each target, and what they mean there now. With --existing fail it
+// returns an error that lists all tags which would change.
+func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*registry.Naming) (err error) {
+	d.images = images
+	if d.names, err = planNames(images, namings); err != nil {
+		return err
+	}
+	if err := d.survey(ctx); err != nil {
+		return d.to.explain(err)
+	}
+	for _, step := range d.steps {
+		if err := step(ctx, d.names); err != nil {
+			return err
+		}
+	}
+	var taken []string
+	for _, n := range d.names {
+		n.action = d.actionFor(n)
+		if n.changes() && d.o.Existing == existingFail {
+			taken = append(taken, fmt.Sprintf("%s is %s, %s has %s", n.target, n.current, d.words.source, n.want))
+		}
+	}
+	if len(taken) > 0 {
+		return fmt.Errorf("at the target there is other content under %s:\n%s",
+			plural(len(taken), "name"), strings.Join(taken, "\n"))
+	}
+	return nil
+}
+
+// planNames gives each image its names at each target; a nil naming keeps what it has. The error has all collisions.
+func planNames(images []*deliverable, namings []*registry.Naming) ([]*plannedName, error) {
+	resolved := make([]registry.Resolved, len(images))
+	byName := make(map[registry.Resolved]*deliverable, len(images))
+	for i, img := range images {
+		resolved[i] = registry.Resolved{Reference: img.ref, Digest: img.digest}
+		byName[resolved[i]] = img
+	}
+	var names []*plannedName
+	for at, naming := range namings {
+		rows, err := planRows(resolved, naming)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			names = append(names, &plannedName{image: byName[r.Source], target: r.Target, at: at, want: r.Source.Digest})
+		}
+	}
+	return names, nil
+}
+
+func planRows(images []registry.Resolved, naming *registry.Naming) ([]registry.PlannedName, error) {
+	if naming != nil {
+		return naming.Plan(images)
+	}
+	rows := make([]registry.PlannedName, len(images))
+	for i, img := range images {
+		rows[i] = registry.PlannedName{
+			Source: img, Target: registry.TargetName{Repository: img.Reference.Repository, Tag: img.Reference.Tag},
+		}
+	}
+	return rows, nil
+}
+
+// survey asks what the names mean at the target now.
+func (d *delivery) survey(ctx context.Context) error {
+	if d.to.target == nil {
+		return nil
+	}
+	jobs := make([]oci.Job, len(d.names))
+	for i, n := range d.names {
+		jobs[i] = oci.Job{Name: n.image.ref.Name(), To: []oci.Target{{Repository: n.target.Repository, Tag: n.target.Tag}}}
+	}
+	if err := oci.Survey(ctx, d.to, jobs, d.o.Transfers.N); err != nil {
+		return err
+	}
+	for i, n := range d.names {
+		n.current = jobs[i].To[0].Current
+	}
+	return nil
+}
+
+func (d *delivery) actionFor(n *plannedName) action {
+	switch {
+	case n.current == n.want && !d.o.Recheck:
+		return actionComplete
+	case n.changes() && d.o.Existing == existingKeep:
+		return actionKeep
+	}
+	return actionPush
+}
+
+// writePlan writes the table of --dry-run.
+func (d *delivery) writePlan(w io.Writer) error {
+	t := newTable("SOURCE", "TARGET", "RENAMED BY", "AT THE TARGET")
+	for _, n := range d.names {
+		t.add(n.image.ref.Name(), n.target.String(), strings.Join(n.target.Renamed, ", "), n.state())
+	}
+	if err := t.writeTo(w); err != nil {
+		return err
+	}
+	return d.writeNames(true)
+}
+
+// state says what the name is at the target and what would become of it.
+func (n *plannedName) state() string {
+	switch {
+	case n.target.Tag == "":
+		return "by digest"
+	case n.current == "":
+		return "new"
+	case !n.changes():
+		return "there already"
+	case n.action == actionKeep:
+		return "other content, kept: " + n.current.String()
+	}
+	return "other content, overwritten: " + n.current.String()
+}

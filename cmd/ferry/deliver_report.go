@@ -1,0 +1,158 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// report prints what was done and returns the error that the run ends with. ended is why it ended early, if it did.
+func (d *delivery) report(r *oci.Report, ended error) error {
+	d.say(r, ended == nil)
+	if ended != nil {
+		d.from.sayEnded(ended)
+		return ended
+	}
+	return d.verdict()
+}
+
+// deliveryCounts are numbers of names at one target.
+type deliveryCounts struct{ sent, complete, kept, failed int }
+
+func (d *delivery) count() []deliveryCounts {
+	counts := make([]deliveryCounts, len(d.o.Targets))
+	for _, n := range d.names {
+		c := &counts[n.at]
+		switch {
+		case n.action == actionComplete:
+			c.complete++
+		case n.action == actionKeep:
+			c.kept++
+		case n.err != nil:
+			c.failed++
+		default:
+			c.sent++
+		}
+	}
+	return counts
+}
+
+// say prints the summary: counts, changed tags, renamed images.
+func (d *delivery) say(r *oci.Report, whole bool) {
+	for _, n := range d.names {
+		d.sayName(n)
+	}
+	counts := d.count()
+	failed := 0
+	for _, c := range counts {
+		failed += c.failed
+	}
+	nothing := whole && failed == 0 && r.Moved+r.Mounted+r.Manifests+r.Tags == 0
+	rest := "failed"
+	if !whole { // the run ended before most of them were tried
+		rest = "not finished"
+	}
+	for at, c := range counts {
+		if nothing { // what was looked at again, as an image without a tag always is, was complete
+			c.sent, c.complete = 0, c.complete+c.sent
+		}
+		to := ""
+		if len(counts) > 1 {
+			to = " to " + d.o.Targets[at]
+		}
+		d.std.say("images: %d %s%s, %d complete already, %d kept as they were, %d %s",
+			c.sent, d.words.done, to, c.complete, c.kept, c.failed, rest)
+	}
+	d.std.say("blobs: %d uploaded, %d mounted, %d there already; %s read from %s",
+		r.Moved, r.Mounted, r.Skipped, formatSize(r.MovedBytes), d.words.source)
+	if nothing {
+		d.std.say("nothing was moved: the target has all of it already")
+	}
+}
+
+// sayName prints what is to be known about one name: that it was renamed, or that its tag has changed or was kept.
+func (d *delivery) sayName(n *plannedName) {
+	if len(n.target.Renamed) > 0 && n.err == nil {
+		d.std.say("renamed: %s is %s (%s)", n.image.ref.Name(), n.target, strings.Join(n.target.Renamed, ", "))
+	}
+	switch {
+	case !n.changes() || n.err != nil:
+	case n.action == actionKeep:
+		d.std.say("kept: %s is still %s, %s has %s", n.target, n.current, d.words.source, n.want)
+	default:
+		d.std.say("changed: %s from %s to %s", n.target, n.current, n.want)
+	}
+}
+
+// verdict lists the images that failed, on stdout as lines that can be fed back, and returns the error that they make. The
+// stdout of a dry run is its plan, which names them.
+func (d *delivery) verdict() error {
+	var first error
+	var why explainer
+	var lines []string
+	add := func(name, line string, err error) {
+		if first == nil || errors.Is(first, oci.ErrHeld) {
+			first = err
+		}
+		why.add(name, err)
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	for _, f := range d.failed {
+		add(f.ref.String(), f.ref.String(), f.err)
+	}
+	someWhole := false
+	for _, n := range d.names {
+		if n.err != nil {
+			add(n.image.ref.Name(), n.image.line, n.err)
+		} else {
+			someWhole = true
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	if !d.o.DryRun {
+		if _, err := fmt.Fprintln(d.std.Out, strings.Join(lines, "\n")); err != nil {
+			return err
+		}
+	}
+	why.explain(d.std)
+	text := fmt.Sprintf("%d of %s could not be %s", len(lines), plural(len(d.images)+len(d.failed), "image"), d.words.undone)
+	err := error(&summaryError{text: text, err: first})
+	if someWhole || d.keepGoing {
+		return &partialError{err}
+	}
+	return err
+}
+
+// summaryError stands for errors that were printed already. The one inside is for the hints and the exit code.
+type summaryError struct {
+	text string
+	err  error
+}
+
+func (e *summaryError) Error() string { return e.text }
+func (e *summaryError) Unwrap() error { return e.err }
+
+// writeNames writes the file of --write-names: the names that mean at the target what they should, or that were kept; with
+// planned those that are to be.
+func (d *delivery) writeNames(planned bool) error {
+	if d.o.WriteNames == "" {
+		return nil
+	}
+	var b strings.Builder
+	for _, n := range d.names {
+		if planned || n.err == nil {
+			fmt.Fprintf(&b, "%s\t%s\n", n.image.ref.Name(), n.targetName())
+		}
+	}
+	if err := writeWhole(d.o.WriteNames, []byte(b.String())); err != nil {
+		return fmt.Errorf("--write-names: %w", err)
+	}
+	return nil
+}
