@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,13 +19,18 @@ var goldens = map[string]string{
 	"v1.tar.zst": "185f60535a1ed309b3a551d9132af3a5f7ecc69a7e920082862aa33362daeb15",
 	"v1.tar.xz":  "185f60535a1ed309b3a551d9132af3a5f7ecc69a7e920082862aa33362daeb15",
 	"v1.tar":     "185f60535a1ed309b3a551d9132af3a5f7ecc69a7e920082862aa33362daeb15",
+
+	"v1-referrers.tar.zst": "7cd71f2498891c1006e7dcf6d1f1e2aee442b38739f667d52fe79578486e597a",
 }
 
 func goldenPath(name string) string { return filepath.Join("..", "testdata", "bundles", name) }
 
-// goldenFixture is what is in the golden bundles of version 1.
-func goldenFixture(t testing.TB) *fixture {
+// goldenFixture is what is in the golden bundle of that name.
+func goldenFixture(t testing.TB, name string) *fixture {
 	f := smallFixture(t)
+	if strings.HasPrefix(name, "v1-referrers") {
+		f = signedFixture(t)
+	}
 	created := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	f.contents.Created = &created
 	f.contents.Labels = map[string]string{"site": "north"}
@@ -39,7 +45,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			raw := goldenFixture(t).write(compress.WriterOptions{Format: format})
+			raw := goldenFixture(t, name).write(compress.WriterOptions{Format: format})
 			if err := os.WriteFile(goldenPath(name), raw, 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -64,11 +70,13 @@ func TestGolden(t *testing.T) {
 
 // TestContentIDForEver: equal input gives an equal content id, in every version of ferry that writes format version 1.
 func TestContentIDForEver(t *testing.T) {
-	b, err := openBytes(t, goldenFixture(t).write(compress.WriterOptions{}), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := goldens["v1.tar"]; b.ContentID() != want {
-		t.Errorf("content id %s, want %s", b.ContentID(), want)
+	for _, name := range []string{"v1.tar", "v1-referrers.tar.zst"} {
+		b, err := openBytes(t, goldenFixture(t, name).write(compress.WriterOptions{}), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := goldens[name]; b.ContentID() != want {
+			t.Errorf("%s: content id %s, want %s", name, b.ContentID(), want)
+		}
 	}
 }

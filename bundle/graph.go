@@ -13,17 +13,20 @@ import (
 
 // Graph returns the graph of an image of the bundle, its manifests read and proven.
 func (b *Bundle) Graph(ctx context.Context, img Image) (*oci.Node, error) {
-	return graph(ctx, b, b.layout.head, b.blobs, img)
+	return graph(ctx, fetcher(b), b.layout.head, b.blobs, img)
 }
 
 // Graph returns the graph of an image of the bundle.
 func (s *Stream) Graph(ctx context.Context, img Image) (*oci.Node, error) {
-	return graph(ctx, s, s.layout.head, s.blobs, img)
+	return graph(ctx, fetcher(s), s.layout.head, s.blobs, img)
 }
 
-// graph loads the graph of img from src and proves that ferry.json describes it.
-func graph(ctx context.Context, src oci.Source, h *Head, at map[digest.Digest]int, img Image) (*oci.Node, error) {
-	fetch := func(ctx context.Context, d oci.Descriptor) ([]byte, error) {
+// fetchFunc reads a manifest.
+type fetchFunc = func(ctx context.Context, d oci.Descriptor) ([]byte, error)
+
+// fetcher reads manifests from src.
+func fetcher(src oci.Source) fetchFunc {
+	return func(ctx context.Context, d oci.Descriptor) ([]byte, error) {
 		r, err := src.Open(ctx, oci.Repository{}, d, 0)
 		if err != nil {
 			return nil, err
@@ -31,6 +34,10 @@ func graph(ctx context.Context, src oci.Source, h *Head, at map[digest.Digest]in
 		defer r.Close()
 		return io.ReadAll(io.LimitReader(r, oci.MaxManifestSize+1))
 	}
+}
+
+// graph loads the graph of img and proves that ferry.json describes it.
+func graph(ctx context.Context, fetch fetchFunc, h *Head, at map[digest.Digest]int, img Image) (*oci.Node, error) {
 	root, err := oci.LoadGraph(ctx, fetch, img.Descriptor())
 	if err != nil {
 		return nil, err
@@ -57,13 +64,12 @@ func compareGraph(root *oci.Node, img Image, h *Head, at map[digest.Digest]int) 
 	if err := checkBlobs(root, h, at); err != nil {
 		return err
 	}
-	e := Entry{Name: img.Name, Root: root, Pinned: img.Pinned}
-	setPlatforms(root, img)
-	want, err := newImage(e, at)
+	setPlatforms(root, img.Manifests)
+	want, err := newManifests(root, at)
 	if err != nil {
 		return err
 	}
-	if !reflect.DeepEqual(want.Manifests, img.Manifests) {
+	if !reflect.DeepEqual(want, img.Manifests) {
 		return fmt.Errorf("%s does not say of it what its manifests say", headName)
 	}
 	return nil
@@ -71,9 +77,9 @@ func compareGraph(root *oci.Node, img Image, h *Head, at map[digest.Digest]int) 
 
 // setPlatforms gives the manifests the platforms that ferry.json has for them. They count only where no index tells the platform
 // and the config would have to be read.
-func setPlatforms(root *oci.Node, img Image) {
+func setPlatforms(root *oci.Node, manifests []Manifest) {
 	platforms := map[digest.Digest]string{}
-	for _, m := range img.Manifests {
+	for _, m := range manifests {
 		platforms[m.Digest] = m.Platform
 	}
 	_ = root.Walk(func(n *oci.Node) error { // never fails, since its function does not

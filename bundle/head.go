@@ -56,6 +56,7 @@ type Image struct {
 	Pinned    bool          `json:"pinned,omitempty"`
 	Original  *Original     `json:"original,omitempty"`
 	Manifests []Manifest    `json:"manifests"`
+	Referrers []Referrer    `json:"referrers,omitempty"`
 }
 
 // Original is the index at the source of an image whose index was rebuilt with fewer platforms.
@@ -228,8 +229,13 @@ func (i Image) check(all []Member, members map[digest.Digest]int) error {
 			return fmt.Errorf("original index %s is not a member", i.Original.Digest)
 		}
 	}
+	for _, r := range i.Referrers {
+		if at, ok := members[r.Digest]; !ok || all[at].Size != r.Size {
+			return fmt.Errorf("referrer %.80q of %d bytes is not a member", string(r.Digest), r.Size)
+		}
+	}
 	blobs := 0
-	for _, m := range i.Manifests {
+	for m := range i.AllManifests() {
 		if _, ok := members[m.Digest]; !ok {
 			return fmt.Errorf("manifest %s is not a member", m.Digest)
 		}
@@ -242,7 +248,7 @@ func (i Image) check(all []Member, members map[digest.Digest]int) error {
 			}
 		}
 	}
-	return nil
+	return i.checkReferrers()
 }
 
 func checkDigest(d digest.Digest) error {
@@ -264,8 +270,8 @@ func (h *Head) positions() map[digest.Digest]int {
 	return at
 }
 
-// ImagesWith returns the names of the images that need the blob, sorted: as config or layer, as a manifest, or as the
-// original of a rebuilt index.
+// ImagesWith returns the names of the images that need the blob, sorted: as config or layer, as a manifest, as the
+// original of a rebuilt index, or for a referrer.
 func (h *Head) ImagesWith(d digest.Digest) []string {
 	var names []string
 	for _, img := range h.Images {
@@ -280,7 +286,10 @@ func (h *Head) needs(img Image, d digest.Digest) bool {
 	if img.Original != nil && img.Original.Digest == d {
 		return true
 	}
-	return slices.ContainsFunc(img.Manifests, func(m Manifest) bool {
-		return m.Digest == d || slices.ContainsFunc(m.Blobs, func(b int) bool { return h.Members[b].Digest == d })
-	})
+	for m := range img.AllManifests() {
+		if m.Digest == d || slices.ContainsFunc(m.Blobs, func(b int) bool { return h.Members[b].Digest == d }) {
+			return true
+		}
+	}
+	return false
 }

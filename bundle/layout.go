@@ -39,6 +39,8 @@ type Entry struct {
 	Root     *oci.Node       // its graph
 	Pinned   bool            // the list named it by digest
 	Original *oci.Descriptor // the index at the source, when Root was rebuilt from it; written as a blob
+	// Referrers are what belongs to the image, each after what it is about.
+	Referrers []oci.Referrer
 }
 
 // segment is one member of the tar: where it is, and its content unless it is a blob.
@@ -106,9 +108,12 @@ func newLayout(c Contents) (*layout, error) {
 
 // addMembers fills Members, without offsets, in the order of the format and returns their positions.
 func (h *Head) addMembers(entries []Entry) (map[digest.Digest]int, error) {
-	roots := make([]*oci.Node, len(entries))
-	for i, e := range entries {
-		roots[i] = e.Root
+	var roots []*oci.Node
+	for _, e := range entries {
+		roots = append(roots, e.Root)
+		for _, r := range e.Referrers {
+			roots = append(roots, r.Root)
+		}
 	}
 	manifests, configs, layers := oci.Blobs(roots...)
 	for _, e := range entries {
@@ -130,19 +135,26 @@ func (h *Head) addMembers(entries []Entry) (map[digest.Digest]int, error) {
 	return at, nil
 }
 
-func newImage(e Entry, at map[digest.Digest]int) (Image, error) {
-	img := Image{
-		Name: e.Name, Digest: e.Root.Digest, MediaType: e.Root.MediaType, Size: e.Root.Size, Pinned: e.Pinned,
-		Manifests: []Manifest{},
-	}
+func newImage(e Entry, at map[digest.Digest]int) (img Image, err error) {
+	img = Image{Name: e.Name, Digest: e.Root.Digest, MediaType: e.Root.MediaType, Size: e.Root.Size, Pinned: e.Pinned}
 	if o := e.Original; o != nil {
 		img.Original = &Original{Digest: o.Digest, MediaType: o.MediaType, Size: o.Size}
 	}
+	if img.Manifests, err = newManifests(e.Root, at); err != nil {
+		return img, err
+	}
+	img.Referrers, err = newReferrers(e.Referrers, at)
+	return img, err
+}
+
+// newManifests describes the manifests of a graph, children before their index.
+func newManifests(root *oci.Node, at map[digest.Digest]int) ([]Manifest, error) {
 	images := map[digest.Digest]oci.Image{}
-	for _, i := range e.Root.Images() {
+	for _, i := range root.Images() {
 		images[i.Digest] = i
 	}
-	err := e.Root.Walk(func(n *oci.Node) error {
+	list := []Manifest{}
+	err := root.Walk(func(n *oci.Node) error {
 		m := Manifest{Digest: n.Digest, Describes: images[n.Digest].Describes, Blobs: []int{}}
 		if p := images[n.Digest].Platform; p != nil {
 			m.Platform = oci.FormatPlatform(*p)
@@ -150,10 +162,10 @@ func newImage(e Entry, at map[digest.Digest]int) (Image, error) {
 		for _, d := range nodeBlobs(n) {
 			m.Blobs = append(m.Blobs, at[d.Digest])
 		}
-		img.Manifests = append(img.Manifests, m)
+		list = append(list, m)
 		return nil
 	})
-	return img, err
+	return list, err
 }
 
 // nodeBlobs returns what n itself names beside manifests: config and layers, each once.

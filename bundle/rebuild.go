@@ -155,7 +155,8 @@ func (g foundGraphs) images(index []byte) []Image {
 		}
 		m := g.head.Members[i]
 		img := Image{Name: name, Digest: d, MediaType: m.MediaType, Size: m.Size}
-		g.describe(&img, d, map[digest.Digest]bool{})
+		img.Manifests = g.describe(nil, d, map[digest.Digest]bool{})
+		g.addReferrers(&img)
 		images = append(images, img)
 	}
 	slices.SortFunc(images, func(a, b Image) int { return cmp.Compare(a.Name, b.Name) })
@@ -180,23 +181,26 @@ func (g foundGraphs) unnamed() map[string]digest.Digest {
 	for d := range g.manifests {
 		roots[d.String()] = d
 	}
-	for _, m := range g.manifests {
+	for d, m := range g.manifests {
 		for _, child := range m.Manifests {
 			delete(roots, child.Digest.String())
+		}
+		if m.Subject != nil && g.manifests[m.Subject.Digest] != nil {
+			delete(roots, d.String())
 		}
 	}
 	return roots
 }
 
-// describe adds the manifests below d to the image, children before their index.
-func (g foundGraphs) describe(img *Image, d digest.Digest, seen map[digest.Digest]bool) {
+// describe adds the manifests below d to list, children before their index.
+func (g foundGraphs) describe(list []Manifest, d digest.Digest, seen map[digest.Digest]bool) []Manifest {
 	m := g.manifests[d]
 	if seen[d] || m == nil {
-		return
+		return list
 	}
 	seen[d] = true
 	for _, child := range m.Manifests {
-		g.describe(img, child.Digest, seen)
+		list = g.describe(list, child.Digest, seen)
 	}
 	entry := Manifest{Digest: d, Blobs: []int{}}
 	for _, blob := range nodeBlobs(&oci.Node{Manifest: m}) {
@@ -204,7 +208,37 @@ func (g foundGraphs) describe(img *Image, d digest.Digest, seen map[digest.Diges
 			entry.Blobs = append(entry.Blobs, i)
 		}
 	}
-	img.Manifests = append(img.Manifests, entry)
+	return append(list, entry)
+}
+
+// addReferrers adds to the image what names one of its manifests as its subject, and what names that, and so on. How
+// they were found is lost; in a registry the API would find them.
+func (g foundGraphs) addReferrers(img *Image) {
+	about := map[digest.Digest][]digest.Digest{}
+	for d, m := range g.manifests {
+		if m.Subject != nil {
+			about[m.Subject.Digest] = append(about[m.Subject.Digest], d)
+		}
+	}
+	subjects, seen := slices.Clone(img.Manifests), map[digest.Digest]bool{}
+	for len(subjects) > 0 && len(img.Referrers) < maxReferrers {
+		subject := subjects[0].Digest
+		subjects = subjects[1:]
+		for _, d := range slices.Sorted(slices.Values(about[subject])) {
+			if seen[d] {
+				continue
+			}
+			seen[d] = true
+			m := g.head.Members[g.at[d]]
+			r := Referrer{
+				Subject: subject, Digest: d, MediaType: m.MediaType, Size: m.Size,
+				ArtifactType: g.manifests[d].Type(), Found: oci.FoundByAPI,
+				Manifests: g.describe(nil, d, map[digest.Digest]bool{}),
+			}
+			img.Referrers = append(img.Referrers, r)
+			subjects = append(subjects, r.Manifests...)
+		}
+	}
 }
 
 // errHeads says that the layout was rebuilt.

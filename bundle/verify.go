@@ -507,8 +507,15 @@ func (v *verifier) checkGraph(
 	if err != nil {
 		return err
 	}
+	h, at := v.bundle.layout.head, v.bundle.blobs
 	if v.bundle.layout.rebuilt {
-		return checkBlobs(root, v.bundle.layout.head, v.bundle.blobs)
+		err = checkBlobs(root, h, at)
+	} else {
+		err = compareGraph(root, img, h, at)
 	}
-	return compareGraph(root, img, v.bundle.layout.head, v.bundle.blobs)
+	if err != nil {
+		return err
+	}
+	_, err = referrers(ctx, fetch, h, at, img)
+	return err
 }

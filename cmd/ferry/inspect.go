@@ -173,7 +173,7 @@ func membersOf(img bundle.Image, at map[string]int) []int {
 	if img.Original != nil {
 		set[at[img.Original.Digest.String()]] = true
 	}
-	for _, m := range img.Manifests {
+	for m := range img.AllManifests() {
 		set[at[m.Digest.String()]] = true
 		for _, b := range m.Blobs {
 			set[b] = true
