@@ -4,16 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ferry-oci/ferry/compress"
 	"github.com/ferry-oci/ferry/oci"
 )
 
@@ -21,18 +16,14 @@ import (
 type packOptions struct {
 	Images []string // references
 	Files  []string // lists of references; "-" is stdin
-	Output string   // its ending is the compressor
 
+	outputFlags
 	Source    registryFlags
 	Platforms []string // none: all
 	Missing   string   // what becomes of images that lack one of them: fail, available or drop
 	Repin     bool     // filter references with a digest, too
 	Store     string   // folder that is kept; empty: one of this output's own
-	Level     string
-	Labels    []string // key=value
-	Created   string   // RFC 3339; empty: SOURCE_DATE_EPOCH or none
 	Transfers transferFlags
-	Jobs      int
 
 	DryRun    bool
 	KeepGoing bool // write the bundle without the images that failed
@@ -72,21 +63,17 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 	}
 	set := cmd.Flags()
 	set.StringArrayVarP(&o.Files, "file", "f", nil, "read references from `FILE`, - is stdin (repeatable)")
-	set.StringVarP(&o.Output, "output", "o", "", "write the bundle to `BUNDLE`")
+	o.outputFlags.add(set)
 	set.StringSliceVar(&o.Platforms, "platform", nil, "keep only these `PLATFORMS`, such as linux/amd64,linux/arm64")
 	set.StringVar(&o.Missing, "platform-missing", "fail",
 		"an image that lacks one of them: fail, take what is available, or drop the image")
 	set.BoolVar(&o.Repin, "repin", false, "filter images that are named by digest, too; they get another digest")
 	set.StringVar(&o.Store, "store", "", "keep what is fetched in the folder `DIR` for later runs")
-	set.StringVar(&o.Level, "level", "default", "compress what is not compressed yet: fastest, default, better or best")
-	set.StringArrayVar(&o.Labels, "label", nil, "put `KEY=VALUE` into the bundle (repeatable)")
-	set.StringVar(&o.Created, "created", "", "put this `TIME` (RFC 3339) into the bundle (default SOURCE_DATE_EPOCH, else none)")
 	set.BoolVar(&o.DryRun, "dry-run", false, "print the plan and fetch nothing but manifests")
 	set.BoolVar(&o.KeepGoing, "keep-going", false, "write the bundle without the images that could not be fetched")
 	set.BoolVar(&o.Refresh, "refresh", false, "resolve tags anew, even if an earlier run that was stopped has done so")
 	o.Source.add(set, sideSource)
 	o.Transfers.add(set)
-	addJobs(set, &o.Jobs)
 	return cmd
 }
 
@@ -96,10 +83,8 @@ type packing struct {
 	std      *stdio
 	diskOf   func(path string) (disk, error)
 	platform []oci.Platform
-	writer   compress.WriterOptions
-	labels   map[string]string
-	created  *time.Time
-	refs     []oci.Reference
+	bundleOptions
+	refs []oci.Reference
 
 	from      *remote
 	store     *oci.Store
@@ -137,7 +122,7 @@ func (p *packing) pack(ctx context.Context) (err error) {
 		return err
 	}
 	defer p.from.Close()
-	unlock, err := p.lockOutput()
+	unlock, err := lockOutput(p.o.Output, p.o.DryRun)
 	if err != nil {
 		return err
 	}
@@ -170,14 +155,8 @@ func (p *packing) keptText() string {
 // check finds what is wrong with the options alone, and with the place of the output.
 func (p *packing) check() (err error) {
 	o := p.o
-	if o.Output == "" {
-		return usagef("-o BUNDLE is missing")
-	}
-	if p.writer.Format, err = compress.FormatByName(o.Output); err != nil {
-		return &usageError{err}
-	}
-	if p.writer.Level, err = compress.ParseLevel(o.Level); err != nil {
-		return &usageError{fmt.Errorf("--level: %w", err)}
+	if p.bundleOptions, err = o.options(p.std); err != nil {
+		return err
 	}
 	if _, ok := missingPolicies[o.Missing]; !ok {
 		return checkOneOf("platform-missing", o.Missing, "fail", "available", "drop")
@@ -189,87 +168,13 @@ func (p *packing) check() (err error) {
 		}
 		p.platform = append(p.platform, platform)
 	}
-	if err := errors.Join(o.Transfers.check(), checkAtLeast("jobs", o.Jobs, 0)); err != nil {
+	if err := o.Transfers.check(); err != nil {
 		return err
-	}
-	if err := p.checkLabels(); err != nil {
-		return err
-	}
-	p.writer.Jobs = o.Jobs
-	if p.writer.Format == compress.XZ {
-		p.writer.XZProgram = xzProgram()
 	}
 	if err := checkOutput(o.Output); err != nil {
 		return err
 	}
-	return checkNoList(o.Output, o.Files)
-}
-
-// checkNoList returns a usage error when the output would replace a list that is read.
-func checkNoList(output string, lists []string) error {
-	out, err := os.Stat(output)
-	if err != nil { // there is nothing to replace
-		return nil
-	}
-	for _, name := range lists {
-		if info, err := os.Stat(name); err == nil && os.SameFile(out, info) {
-			return usagef("-o %s: that is the list of -f, which the bundle would replace", output)
-		}
-	}
-	return nil
-}
-
-// checkOutput finds out early that there can be no file of that name.
-func checkOutput(path string) error {
-	dir := filepath.Dir(path)
-	folder, err := os.Stat(dir)
-	if err == nil && !folder.IsDir() {
-		err = errors.New("not a folder")
-	}
-	if err != nil {
-		return fmt.Errorf("output %s: folder %s: %w", path, dir, bareError(err))
-	}
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("output %s: %w", path, bareError(err))
-	case info.IsDir():
-		return fmt.Errorf("output %s: it is a folder", path)
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("output %s: not a regular file", path)
-	}
-	return nil
-}
-
-func (p *packing) checkLabels() error {
-	p.labels = map[string]string{}
-	for _, label := range p.o.Labels {
-		key, value, ok := strings.Cut(label, "=")
-		if !ok || key == "" {
-			return usagef("--label %q: KEY=VALUE is needed", label)
-		}
-		p.labels[key] = value
-	}
-	created := p.o.Created
-	if epoch := p.std.Getenv("SOURCE_DATE_EPOCH"); created == "" && epoch != "" {
-		seconds, err := strconv.ParseInt(epoch, 10, 64)
-		if err != nil || seconds < 0 {
-			return usagef("SOURCE_DATE_EPOCH %q: seconds since 1970 are needed", epoch)
-		}
-		created = time.Unix(seconds, 0).UTC().Format(time.RFC3339)
-	}
-	if created == "" {
-		return nil
-	}
-	at, err := time.Parse(time.RFC3339, created)
-	if err != nil || at.Unix() < 0 {
-		return usagef("--created %q: a time such as 2026-11-23T10:00:00Z is needed", created)
-	}
-	at = at.UTC().Truncate(time.Second)
-	p.created = &at
-	return nil
+	return checkReplacesNone(o.Output, o.Files, "the list of -f")
 }
 
 // readRefs returns the references of the command line and of the lists.

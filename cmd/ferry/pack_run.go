@@ -4,19 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/ferry-oci/ferry/bundle"
-	"github.com/ferry-oci/ferry/compress"
 	"github.com/ferry-oci/ferry/oci"
 )
-
-// sealedBundle is what is known of a bundle that was written.
-type sealedBundle struct {
-	head      *bundle.Head
-	contentID string
-}
 
 // writeBundle is a run that is not dry. The output is begun first: where it cannot be written nothing need be asked.
 func (p *packing) writeBundle(ctx context.Context) error {
@@ -39,7 +31,7 @@ func (p *packing) writeBundle(ctx context.Context) error {
 	if err := p.nameImages(ctx); err != nil {
 		return err
 	}
-	p.saySealed(sealed, out)
+	sealed.say(p.std, p.o.Output, p.writer.Format, out)
 	return p.verdict()
 }
 
@@ -240,33 +232,4 @@ func copyJobs(images []oci.PlannedImage) []oci.Job {
 		}
 	}
 	return jobs
-}
-
-// othersNeed names the programs that read a bundle without ferry.
-var othersNeed = map[compress.Format]string{
-	compress.Zstd: "tar, zstd and skopeo", compress.XZ: "tar, xz and skopeo", compress.None: "tar and skopeo",
-}
-
-// saySealed prints what was written and what the far side needs.
-func (p *packing) saySealed(s *sealedBundle, out *bundle.Output) {
-	p.std.say("wrote %s: %s, %s, %s", p.o.Output, formatSize(out.Size()), plural(len(s.head.Images), "image"),
-		plural(len(s.head.Members), "blob"))
-	p.std.say("  sha256      %s (in %s, too)", out.Sum(), filepath.Base(bundle.SumFile(p.o.Output)))
-	p.std.say("  content id  %s", s.contentID)
-	p.std.say("the far side needs ferry %s (ferry unpack %s REGISTRY), or %s",
-		ferryVersion(), filepath.Base(p.o.Output), othersNeed[p.writer.Format])
-	if n := dockerRoots(s.head); n > 0 {
-		p.std.say("  (%s in Docker's media types, which skopeo does not find in a layout; ferry and containerd do)", plural(n, "image"))
-	}
-}
-
-// dockerRoots counts the images whose manifest or index is of Docker's media types.
-func dockerRoots(h *bundle.Head) int {
-	n := 0
-	for _, img := range h.Images {
-		if img.MediaType == oci.MediaTypeDockerList || img.MediaType == oci.MediaTypeDockerManifest {
-			n++
-		}
-	}
-	return n
 }

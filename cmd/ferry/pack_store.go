@@ -12,35 +12,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/gofrs/flock"
-
 	"github.com/ferry-oci/ferry/oci"
 )
-
-// lockOutput keeps other runs away from the output, whatever their stores are, and returns what ends that. The lock lies
-// beside the output's own store.
-func (p *packing) lockOutput() (unlock func(), err error) {
-	path, err := ownStore(p.o.Output)
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(path), 0o755)
-	}
-	if err != nil || p.o.DryRun {
-		return func() {}, nil // a user without a cache folder goes without the lock
-	}
-	lock := flock.New(path + ".lock")
-	held, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", lock.Path(), err)
-	}
-	if !held {
-		return nil, fmt.Errorf("output %s: another run is writing it", p.o.Output)
-	}
-	return func() {
-		// What cannot be removed, as on Windows, is an empty file in the cache; the lock ends with the process at the latest.
-		_ = os.Remove(lock.Path())
-		_ = lock.Unlock()
-	}, nil
-}
 
 // openStore opens the store and, in it, the journal of this very plan.
 func (p *packing) openStore() (err error) {

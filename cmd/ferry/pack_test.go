@@ -76,8 +76,8 @@ func TestPackOnDiskThatIsTooSmall(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := packOptions{
-				Images: []string{r.Host() + "/pause:3.9"}, Output: output, Store: filepath.Join(dir, "store"),
-				Missing: "fail", Level: "default", Transfers: transferFlags{N: 2}, DryRun: c.dryRun,
+				Images: []string{r.Host() + "/pause:3.9"}, Store: filepath.Join(dir, "store"),
+				outputFlags: outputFlags{Output: output, Level: "default"}, Missing: "fail", Transfers: transferFlags{N: 2}, DryRun: c.dryRun,
 			}
 			o.Source.add(pflag.NewFlagSet("pack", pflag.ContinueOnError), sideSource)
 			std := &stdio{Out: io.Discard, Err: io.Discard, Now: time.Now, Getenv: func(string) string { return "" }}
@@ -101,21 +101,20 @@ func TestPackOnDiskThatIsTooSmall(t *testing.T) {
 func TestLockOutput(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("HOME", t.TempDir())
-	at := func(name, store string) *packing { return &packing{o: &packOptions{Output: name, Store: store}} }
-	unlock, err := at("a.tar", "").lockOutput()
+	unlock, err := lockOutput("a.tar", false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := at("./a.tar", "other").lockOutput(); err == nil {
+	if _, err := lockOutput("./a.tar", false); err == nil {
 		t.Error("one output was locked twice")
 	}
-	unlockOther, err := at("b.tar", "").lockOutput()
+	unlockOther, err := lockOutput("b.tar", false)
 	if err != nil {
 		t.Errorf("another output: %v", err)
 	}
 	unlockOther()
 	unlock()
-	unlock, err = at("a.tar", "other").lockOutput()
+	unlock, err = lockOutput("a.tar", false)
 	if err != nil {
 		t.Fatalf("after the first run: %v", err)
 	}
