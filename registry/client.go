@@ -123,6 +123,8 @@ type Client struct {
 	sessions sessions
 	lists    lists
 	stats    counters
+
+	sweepOnce sync.Once // of the state of uploads
 }
 
 var (

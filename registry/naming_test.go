@@ -90,11 +90,11 @@ const (
 	deep    = "registry.k8s.io/sig-storage/csi/attacher:v4"
 	hub     = "nginx:1.27"
 	local   = "localhost:5000/team/app:1"
-	hash    = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	hash1   = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	hash2   = "sha256:ffff456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	pinned  = "quay.io/acme/tool@" + hash
+	pinned  = "quay.io/acme/tool@" + hash1
 	pinned2 = "quay.io/acme/tool@" + hash2
-	both    = "quay.io/acme/tool:v1@" + hash
+	both    = "quay.io/acme/tool:v1@" + hash1
 )
 
 func TestNames(t *testing.T) {
@@ -125,7 +125,7 @@ func TestNames(t *testing.T) {
 		{"empty root at a bare host", pause, Naming{Root: &none}, "", "pause:3.9", "", ""},
 		{"empty root under a prefix", pause, Naming{Root: &none, Prefix: "k8s"}, "", "k8s/pause:3.9", "", ""},
 		{"root is for one segment only", calico, Naming{Root: &named}, "", "calico/node:v3", "", ""},
-		{"root by digest alone", "registry.k8s.io/pause@" + hash, Naming{}, "", "root/pause", "root", ""},
+		{"root by digest alone", "registry.k8s.io/pause@" + hash1, Naming{}, "", "root/pause", "root", ""},
 
 		{"keep-host", calico, Naming{KeepHost: true}, "", "quay.io/calico/node:v3", "", ""},
 		{"keep-host needs no root", pause, Naming{KeepHost: true, Root: &named}, "", "registry.k8s.io/pause:3.9", "", ""},
@@ -161,7 +161,7 @@ func TestNames(t *testing.T) {
 		{"map: empty capture", "quay.io/a/b:v", Naming{}, "a/b:v* => a/b:x$1", "a/b:x", "map rules:1", ""},
 		{"map: tag pattern and no tag", pinned, Naming{}, "**:* => x/y", "acme/tool", "", ""},
 		{"map: name for a digest", pinned, Naming{}, "acme/tool => acme/tool:pinned", "acme/tool:pinned", "map rules:1", ""},
-		{"map: this digest", pinned, Naming{}, "**@" + hash2 + " => x/two:b\n**@" + hash + " => x/one:a", "x/one:a", "map rules:2", ""},
+		{"map: this digest", pinned, Naming{}, "**@" + hash2 + " => x/two:b\n**@" + hash1 + " => x/one:a", "x/one:a", "map rules:2", ""},
 		{"map: beginning of a digest", pinned2, Naming{}, "acme/tool@sha256:0* => x/one:a\nacme/tool@sha256:f* => x/two:b", "x/two:b", "map rules:2", ""},
 		{"map: digest pattern and no digest", calico, Naming{}, "**@* => x/y", "calico/node:v3", "", ""},
 		{"map: tag and digest", both, Naming{}, "acme/*:v*@sha256:*def => x/$1:$2", "x/tool:1", "map rules:1", ""},
@@ -268,7 +268,7 @@ func TestParseMapReportsAllBadLines(t *testing.T) {
 		{"a/e => x//y", "empty part"},
 		{"a/f => x/y:", "empty tag"},
 		{"a/g => x/y:-1", "-1"},
-		{"a/h => x/y@" + hash, "no digest"},
+		{"a/h => x/y@" + hash1, "no digest"},
 		{"a/i => ok/one /two", "/two"},
 		{"a/j => harbor:5000/x", "harbor:5000"},
 		{"~(a => x/y", "missing closing )"},

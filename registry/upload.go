@@ -4,323 +4,298 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"sync"
-	"sync/atomic"
-
-	"github.com/opencontainers/go-digest"
 
 	"github.com/ferry-oci/ferry/oci"
 )
 
-// expectContinueSize is the size from which the registry is asked whether it wants a body before it is sent, in bytes.
-// Refusals, such as of a token that has expired, cost no upload then; below it the question costs more.
-const expectContinueSize = 1 << 20
+const (
+	// expectContinueSize is the size from which the registry is asked whether it wants a body before it is sent, in bytes.
+	// Refusals, such as of a token that has expired, cost no upload then; below it the question costs more.
+	expectContinueSize = 1 << 20
+	// resumeSize is the size from which an upload that broke is worth the question how far it got, in bytes.
+	resumeSize = 1 << 20
+	// chunkSize is how much of a blob one request brings where the registry does not take it in one, in bytes. GHCR takes
+	// no larger chunks; smallChunk is for those that do not even take this.
+	chunkSize  = 4 << 20
+	smallChunk = 1 << 20
+)
 
-// upload is a session in which a registry takes one blob.
-type upload struct {
-	h        *host
-	repo     oci.Repository
-	location *url.URL // where the next request of the session goes
+// push is the upload of one blob to one repository, through as many sessions as it takes.
+//
+// It is one PUT of the whole blob, unless the registry wants pieces. When that breaks, the session is asked how far it
+// got, and a PATCH brings the rest; where it cannot tell, or says what cannot be, a new session begins at the start.
+type push struct {
+	c    *Client
+	to   oci.Repository
+	d    oci.Descriptor
+	feed *feed
+	kept *keptUpload // what a later process needs to go on; nil keeps nothing
+
+	u     *upload // nil when there is no session
+	at    int64   // bytes that the session has
+	sent  int64   // bytes that it can have at the most
+	ask   bool    // how many these are is not known
+	whole bool    // no session is asked: this registry tells nonsense, or the blob is too small for it to pay
+	chunk int64   // bytes that go up in one request; 0 is all
+	// refused is the place from which the registry did not take the rest (416), 0 when it did. Where it is the right
+	// place, the piece was too large: GHCR takes no more than 4 MiB.
+	refused int64
 }
 
-// sessions are uploads that a registry opened when it was asked to mount a blob and could not.
-type sessions struct {
-	mu   sync.Mutex
-	open map[sessionKey]*upload
-}
-
-type sessionKey struct {
-	repo   oci.Repository
-	digest digest.Digest
-}
-
-func (s *sessions) put(d digest.Digest, u *upload) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open == nil {
-		s.open = map[sessionKey]*upload{}
-	}
-	s.open[sessionKey{u.repo, d}] = u
-}
-
-// take returns the session for the blob, which is nobody else's then, or nil.
-func (s *sessions) take(repo oci.Repository, d digest.Digest) *upload {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := sessionKey{repo, d}
-	u := s.open[key]
-	delete(s.open, key)
-	return u
-}
-
-// pushBlob stores the content of d: POST, then the whole blob in one PUT. What breaks the PUT and may pass makes it
-// start over in a new session.
+// pushBlob stores the content of d.
 func (c *Client) pushBlob(ctx context.Context, to oci.Repository, d oci.Descriptor, content oci.Content) error {
-	u := c.sessions.take(to, d.Digest)
+	p := &push{c: c, to: to, d: d, feed: newFeed(ctx, d, content), whole: d.Size < resumeSize}
+	defer p.feed.close()
+	p.takeUp()
+	err := p.run(ctx)
+	if p.kept != nil && (err == nil || errors.Is(err, oci.ErrCorrupt)) {
+		p.kept.remove()
+	}
+	return err
+}
+
+// takeUp finds the session that the upload may begin with: that of an earlier process, or one that a mount has opened.
+func (p *push) takeUp() {
+	mounted := p.c.sessions.take(p.to, p.d.Digest)
+	if p.d.Size > keepSize {
+		p.kept = p.c.keepUpload(p.to, p.d)
+	}
+	if p.kept == nil {
+		p.u = mounted
+		return
+	}
+	p.feed.marked = p.kept.setMarks
+	if u := p.kept.session(p.c); u != nil {
+		p.u, p.ask, p.sent, p.feed.marks = u, true, p.d.Size, p.kept.marks()
+		return
+	}
+	if p.u = mounted; p.u != nil {
+		p.kept.setLocation(p.u.location)
+	}
+}
+
+// run tries until the blob is there or nothing is left to try.
+func (p *push) run(ctx context.Context) error {
+	best := int64(0)
 	for failed := 0; ; {
-		if u == nil {
-			var err error
-			if u, err = c.startUpload(ctx, to); err != nil {
-				return fmt.Errorf("blob %s: %w", d.Digest, err)
-			}
-		}
-		body := newUploadBody(ctx, d, content)
-		err := u.put(ctx, d, body)
-		body.stop()
-		u = nil
-		if cerr := body.failure(); cerr != nil && err != nil {
-			return cerr
-		}
+		err := p.step(ctx)
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil || failed >= c.opts.Retries || !mayPass(err) {
-			return fmt.Errorf("blob %s: %w", d.Digest, err)
+		if p.feed.rewind() { // what an earlier part was made of may have been wrong
+			p.u = nil
+			continue
+		}
+		if cerr := p.feed.failure(); cerr != nil {
+			return cerr
+		}
+		if p.at > best {
+			best, failed = p.at, 0
+		}
+		smaller := p.shrink(err)
+		if ctx.Err() != nil || !smaller && (failed >= p.c.opts.Retries || !p.mayGoOn(err)) {
+			return fmt.Errorf("blob %s: %w", p.d.Digest, err)
+		}
+		if smaller {
+			p.c.event(Event{Kind: EventRetry, Host: p.to.Host, Attempt: failed + 1, Why: err})
+			continue
 		}
 		failed++
-		wait := c.clock.backoff(failed)
-		c.event(Event{Kind: EventRetry, Host: to.Host, Attempt: failed, Wait: wait, Why: err})
-		if err := c.clock.sleep(ctx, wait); err != nil {
-			return fmt.Errorf("blob %s: %w", d.Digest, err)
+		wait := p.c.clock.backoff(failed)
+		p.c.event(Event{Kind: EventRetry, Host: p.to.Host, Attempt: failed, Wait: wait, Why: err})
+		if err := p.c.clock.sleep(ctx, wait); err != nil {
+			return fmt.Errorf("blob %s: %w", p.d.Digest, err)
 		}
-		if body.complete.Load() { // only the answer may have been lost
-			if has, err := c.Has(ctx, to, d); err == nil && has {
+		if p.feed.reached() == p.d.Size { // only the answer may have been lost
+			if has, err := p.c.Has(ctx, p.to, p.d); err == nil && has {
 				return nil
 			}
 		}
 	}
 }
 
-// mayPass reports whether an upload that ended in err may succeed in another session.
-func mayPass(err error) bool {
+// step does what is left to do, as if nothing could go wrong.
+func (p *push) step(ctx context.Context) error {
+	if p.u != nil && p.ask {
+		if err := p.locate(ctx); err != nil {
+			return err
+		}
+	}
+	if p.u == nil {
+		if err := p.begin(ctx); err != nil {
+			return err
+		}
+	}
+	if p.at == 0 && (p.chunk == 0 || p.d.Size <= p.chunk) {
+		return p.put(ctx)
+	}
+	for p.at < p.d.Size {
+		if err := p.patch(ctx); err != nil {
+			return err
+		}
+	}
+	if err := p.feed.prove(); err != nil {
+		return err
+	}
+	return p.finish(ctx)
+}
+
+// begin opens a session.
+func (p *push) begin(ctx context.Context) error {
+	u, err := p.c.startUpload(ctx, p.to)
+	if err != nil {
+		return err
+	}
+	p.u, p.at, p.sent, p.ask = u, 0, 0, false
+	p.c.stats.twice(p.feed.begin(0))
+	if u.minChunk > 0 && p.chunk == 0 {
+		p.chunk = chunkSize
+	}
+	if p.chunk > 0 {
+		p.chunk = max(p.chunk, u.minChunk)
+	}
+	if p.kept != nil {
+		p.kept.setLocation(u.location)
+	}
+	return nil
+}
+
+// locate asks the session how many bytes it has. A session that is gone, that has nothing, or says what cannot be, is
+// given up: p.u is nil then.
+func (p *push) locate(ctx context.Context) error {
+	at, err := p.u.status(ctx)
 	var status *Error
-	if !errors.As(err, &status) {
-		var certificate *CertificateError
-		return !errors.As(err, &certificate) && !errors.Is(err, ErrPlainHTTP) && !errors.Is(err, oci.ErrCorrupt)
+	if err != nil && !errors.As(err, &status) {
+		return err // nobody answered
 	}
-	switch status.Code {
-	case codeBlobUploadUnknown, codeBlobUploadInvalid, codeDigestInvalid: // ferry's bytes were right when they left
-		return true
+	p.sent = max(p.sent, p.feed.reached())
+	if err != nil || at == 0 || at > p.sent {
+		p.u = nil
+		return nil
 	}
-	switch status.Status {
-	case http.StatusNotFound, // of the session: the POST found the repository
-		http.StatusRequestTimeout, http.StatusRequestedRangeNotSatisfiable, http.StatusTooManyRequests:
-		return true
+	if at == p.refused && p.chunk == 0 {
+		p.chunk = chunkSize
 	}
-	return status.Status/100 == 5
-}
-
-// startUpload opens a session.
-func (c *Client) startUpload(ctx context.Context, to oci.Repository) (*upload, error) {
-	resp, err := c.send(ctx, call{
-		method: http.MethodPost, repo: to, path: "blobs/uploads/", push: true, want: []int{http.StatusAccepted},
-	})
-	if err != nil {
-		return nil, err
+	p.at, p.ask, p.refused = at, false, 0
+	p.c.stats.twice(p.feed.begin(at))
+	p.c.event(Event{Kind: EventResumed, Host: p.to.Host, Why: fmt.Errorf("blob %s: at byte %d of %d",
+		p.d.Digest, at, p.d.Size)})
+	if p.kept != nil {
+		p.kept.setLocation(p.u.location)
 	}
-	resp.Body.Close()
-	return c.session(resp, to)
-}
-
-// session returns the session that resp opened.
-func (c *Client) session(resp *http.Response, to oci.Repository) (*upload, error) {
-	h, err := c.host(to.Host)
-	if err != nil {
-		return nil, err
-	}
-	u := &upload{h: h, repo: to, location: resp.Request.URL}
-	return u, u.follow(resp)
-}
-
-// errDowngrade says that a registry wants an upload to go where others can read it.
-var errDowngrade = errors.New("upload leaves https")
-
-// follow sets the session's location to that in resp, which may be relative. On the registry's own host http is raised
-// to https, see raiseScheme.
-func (u *upload) follow(resp *http.Response) error {
-	text := resp.Header.Get("Location")
-	if text == "" {
-		return fmt.Errorf("%s: no location for the upload in the answer", u.h.addr)
-	}
-	next, err := resp.Request.URL.Parse(text)
-	if err != nil {
-		return fmt.Errorf("%s: location of the upload: not a URL", u.h.addr) // err has its query
-	}
-	next = raiseScheme(next, resp.Request.URL)
-	if next.Scheme == "http" && resp.Request.URL.Scheme == "https" {
-		return fmt.Errorf("%s: location of the upload is %s: %w", u.h.addr, cleanURL(next), errDowngrade)
-	}
-	u.location = next
 	return nil
 }
 
 // put sends the whole blob and ends the session.
-func (u *upload) put(ctx context.Context, d oci.Descriptor, body *uploadBody) error {
-	target := *u.location
-	if target.RawQuery != "" { // it is the registry's, kept to the letter
-		target.RawQuery += "&"
-	}
-	target.RawQuery += "digest=" + url.QueryEscape(d.Digest.String())
-	ctx = u.h.scoped(sendOnce(ctx), call{repo: u.repo, push: true})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, target.String(), nil)
-	if err != nil {
-		return fmt.Errorf("%s: location of the upload: not a URL", u.h.addr)
-	}
-	req.Header.Set("Content-Type", "application/octet-stream")
-	if d.Size > 0 {
-		req.ContentLength = d.Size
-		req.GetBody = body.open
-		req.Body, _ = body.open()
-	} else if err := body.prove(); err != nil { // net/http takes a body of length 0 for one of unknown length
-		return err
-	}
-	if d.Size >= expectContinueSize {
-		req.Header.Set("Expect", "100-continue")
-	}
-	own, err := u.h.base(ctx)
-	if err != nil {
-		return err
-	}
-	want := []int{http.StatusCreated, http.StatusOK, http.StatusNoContent}
-	var resp *http.Response
-	if sameOrigin(u.location, &own) {
-		resp, err = u.h.do(u.repo, req, want...)
-	} else {
-		resp, err = u.h.doPlain(req, want...)
-	}
-	if err != nil {
-		return err
-	}
-	resp.Body.Close()
-	return checkStored(resp, u.repo, d)
-}
-
-// uploadBody makes the bodies of one PUT: the first one, and more when the request has to be sent again because its
-// token expired. The content is opened by the first read, so what is refused before costs nothing at the source.
-type uploadBody struct {
-	ctx     context.Context // of the content: ends with the PUT
-	cancel  context.CancelFunc
-	d       oci.Descriptor
-	content oci.Content
-
-	complete atomic.Bool // the last byte has been handed over
-
-	mu      sync.Mutex
-	stopped bool
-	reading sync.WaitGroup // contents that are open
-	err     error          // of the content, the first one
-}
-
-func newUploadBody(ctx context.Context, d oci.Descriptor, content oci.Content) *uploadBody {
-	ctx, cancel := context.WithCancel(ctx)
-	return &uploadBody{ctx: ctx, cancel: cancel, d: d, content: content}
-}
-
-// open returns a body that gives the whole content.
-func (b *uploadBody) open() (io.ReadCloser, error) { return &bodyReader{b: b}, nil }
-
-// prove reads the whole content and gives it to nobody.
-func (b *uploadBody) prove() error {
-	r := &bodyReader{b: b}
-	defer r.Close()
-	_, err := io.Copy(io.Discard, r)
-	return err
-}
-
-// stop ends the reading of the content and waits until it is closed: the transport may still be at it when the request
-// has ended, and nobody expects his content to be read after Push has returned.
-func (b *uploadBody) stop() {
-	b.mu.Lock()
-	b.stopped = true
-	b.mu.Unlock()
-	b.cancel()
-	b.reading.Wait()
-}
-
-// begin reports whether the content may be opened, and counts it as open then.
-func (b *uploadBody) begin() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.stopped {
-		b.reading.Add(1)
-	}
-	return !b.stopped
-}
-
-// fail notes err as the content's, unless it is only the echo of the PUT's end.
-func (b *uploadBody) fail(err error) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err == nil && !b.stopped {
-		b.err = err
-	}
-	return err
-}
-
-// failure returns the error of the content, if any. It is not one of the registry's.
-func (b *uploadBody) failure() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.err
-}
-
-// bodyReader is one reading of the content.
-type bodyReader struct {
-	b *uploadBody
-
-	mu     sync.Mutex // Close comes from another goroutine than Read
-	src    io.ReadCloser
-	proven io.Reader // src, verified
-	sent   int64
-	closed bool
-}
-
-func (r *bodyReader) Read(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	if r.src == nil {
-		if err := r.start(); err != nil {
-			return 0, err
+func (p *push) put(ctx context.Context) error {
+	if p.d.Size == 0 { // net/http takes a body of length 0 for one of unknown length
+		if err := p.feed.prove(); err != nil {
+			return err
 		}
 	}
-	n, err := r.proven.Read(p)
-	if r.sent += int64(n); r.sent == r.b.d.Size {
-		r.b.complete.Store(true)
-	}
-	if err != nil && err != io.EOF {
-		return n, r.b.fail(err)
-	}
-	return n, err
+	return p.end(p.u.send(ctx, p.feed, http.MethodPut, uploadPart{d: p.d, n: p.d.Size, last: true}))
 }
 
-func (r *bodyReader) start() error {
-	if !r.b.begin() {
-		return http.ErrBodyReadAfterClose
-	}
-	src, err := r.b.content(r.b.ctx, 0)
+// finish ends a session that has the whole blob.
+func (p *push) finish(ctx context.Context) error {
+	return p.end(p.u.send(ctx, p.feed, http.MethodPut, uploadPart{d: p.d, from: p.d.Size, last: true}))
+}
+
+// end checks the answer to a PUT.
+func (p *push) end(resp *http.Response, err error) error {
 	if err != nil {
-		r.b.reading.Done()
-		return r.b.fail(err)
+		return err
 	}
-	r.src, r.proven = src, oci.Verify(src, r.b.d)
+	return checkStored(resp, p.to, p.d)
+}
+
+// patch sends the next piece of the blob. How far the answer says that the session got is not heeded: ECR says the end of
+// the first piece for ever. The digest of the last request decides.
+func (p *push) patch(ctx context.Context) error {
+	n := p.d.Size - p.at
+	if p.chunk > 0 {
+		n = min(n, p.chunk)
+	}
+	resp, err := p.u.send(ctx, p.feed, http.MethodPatch, uploadPart{d: p.d, from: p.at, n: n})
+	if err != nil {
+		return err
+	}
+	p.at += n
+	if resp.Header.Get("Location") != "" {
+		if err := p.u.follow(resp); err != nil {
+			return err
+		}
+	}
+	if p.kept != nil {
+		p.kept.setLocation(p.u.location)
+	}
 	return nil
 }
 
-func (r *bodyReader) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed = true
-	if r.src == nil {
-		return nil
+// shrink makes the pieces smaller when err says that the last one was too large, and reports whether it did. In what
+// session they go on is found out by asking.
+func (p *push) shrink(err error) bool {
+	var status *Error
+	if !errors.As(err, &status) || status.Status != http.StatusRequestEntityTooLarge ||
+		status.Method != http.MethodPut && status.Method != http.MethodPatch {
+		return false
 	}
-	defer r.b.reading.Done()
-	src := r.src
-	r.src = nil
-	return src.Close()
+	next := int64(chunkSize)
+	if p.chunk > 0 && p.chunk <= chunkSize || p.d.Size <= chunkSize {
+		next = smallChunk
+	}
+	least := int64(0)
+	if p.u != nil {
+		least = p.u.minChunk
+	}
+	if p.chunk > 0 && next >= p.chunk || next >= p.d.Size || next < least {
+		return false
+	}
+	p.chunk = next
+	p.resumeOrDrop()
+	return true
+}
+
+// resumeOrDrop leaves the session to be asked, or gives it up where that is not worth it.
+func (p *push) resumeOrDrop() {
+	if p.whole || !p.ask && p.feed.reached() == 0 {
+		p.u = nil
+	}
+	p.ask = true
+}
+
+// mayGoOn decides how the upload goes on after err, and reports whether it may.
+func (p *push) mayGoOn(err error) bool {
+	var status *Error
+	if !errors.As(err, &status) {
+		var certificate *CertificateError
+		p.resumeOrDrop()
+		return !errors.As(err, &certificate) && !errors.Is(err, ErrPlainHTTP) && !errors.Is(err, oci.ErrCorrupt) &&
+			!errors.Is(err, errDowngrade)
+	}
+	switch status.Code {
+	case codeBlobUploadUnknown:
+		p.u = nil
+		return true
+	case codeDigestInvalid: // ferry's bytes were right when they left
+		p.u, p.whole = nil, true
+		return true
+	}
+	switch {
+	case status.Status == http.StatusRequestedRangeNotSatisfiable:
+		p.refused = p.at
+		p.resumeOrDrop()
+		return true
+	case status.Code == codeBlobUploadInvalid, status.Status == http.StatusNotFound: // the POST found the repository
+		p.u = nil
+		return true
+	case status.Status == http.StatusRequestTimeout, status.Status == http.StatusTooManyRequests, status.Status/100 == 5:
+		p.resumeOrDrop()
+		return true
+	case p.at > 0 && p.chunk == 0 && !p.whole && !errors.Is(err, oci.ErrDenied): // it takes blobs in one piece only
+		p.u, p.whole = nil, true
+		return true
+	}
+	return false
 }

@@ -41,8 +41,20 @@ func TestPushGetsOverFaults(t *testing.T) {
 			counts: map[string]int{"POST upload": 1, "PUT storage": 1, "": 2},
 		},
 		"cut": {
-			size: large, match: times(put, 2), fault: registrytest.CutUpload(1000),
-			counts: map[string]int{"POST upload": 3, "PUT upload": 3}, opened: 3,
+			size: large, match: times(put, 1), fault: registrytest.CutUpload(1000), opened: 2,
+			counts: map[string]int{"POST upload": 1, "PUT upload": 2, "GET upload": 1, "PATCH upload": 1},
+		},
+		"cut, small": {
+			match: times(put, 1), fault: registrytest.CutUpload(1000),
+			counts: map[string]int{"POST upload": 2, "PUT upload": 2, "GET upload": 0},
+		},
+		"cut, only one byte or none taken": {
+			size: large, match: times(put, 1), fault: registrytest.CutUpload(1), opened: 2,
+			counts: map[string]int{"POST upload": 2, "PUT upload": 2, "GET upload": 1, "PATCH upload": 0},
+		},
+		"cut more than it retries": {
+			size: large, match: registrytest.Match{Kind: registrytest.Upload, Times: 14}, fault: registrytest.CutUpload(100_000),
+			counts: map[string]int{"POST upload": 1, "PATCH upload": 7}, opened: 8,
 		},
 		"cut, session forgotten": {
 			o: registrytest.Options{ForgetUploads: true}, size: large, match: times(put, 2), fault: registrytest.CutUpload(1000),
@@ -124,11 +136,11 @@ func TestPushGivesUp(t *testing.T) {
 		"content long":    {src: &opener{raw: append(raw[:large:large], 0)}, is: oci.ErrCorrupt, puts: 1},
 		"content fails":   {src: &opener{raw: raw[:5000], err: errSource}, is: errSource, puts: 1},
 		"cut always": {
-			src: &opener{raw: raw}, match: put, fault: registrytest.CutUpload(1000), puts: 3,
+			src: &opener{raw: raw}, match: put, fault: registrytest.CutUpload(0), puts: 3,
 			says: []string{d.Digest.String()},
 		},
 		"too large": {
-			src: &opener{raw: raw}, match: put, fault: registrytest.Code(413, "SIZE_INVALID", "too large"), puts: 1,
+			src: &opener{raw: raw}, match: put, fault: registrytest.Code(413, "SIZE_INVALID", "too large"), puts: 2,
 			says: []string{"413", "SIZE_INVALID"},
 		},
 		"no right to push": {

@@ -117,6 +117,13 @@ func (s *Server) useToken(r *http.Request, need []string) bool {
 	return true
 }
 
+// ExpireTokens makes all tokens that were given so far worth nothing.
+func (s *Server) ExpireTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.tokens)
+}
+
 // serveToken is the token server. It gives a token with those of the wanted rights that [Options.Grant] allows.
 // The right to the catalog is the action `catalog` on no repository.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {

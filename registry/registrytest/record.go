@@ -31,6 +31,8 @@ type Request struct {
 	Ref           string // tag, digest, or the id of an upload session
 	Query         string // of requests for a list
 	Range         string // the header
+	ContentRange  string // the header
+	Length        int64  // of the body; -1 when it was not said
 	Authorization string // the header
 	UserAgent     string
 	Status        int // of the answer; 0 when the connection was cut before
@@ -40,6 +42,7 @@ type Request struct {
 func parse(r *http.Request) *Request {
 	q := &Request{
 		Method: r.Method, Kind: Other, Range: r.Header.Get("Range"),
+		ContentRange: r.Header.Get("Content-Range"), Length: r.ContentLength,
 		Authorization: r.Header.Get("Authorization"), UserAgent: r.UserAgent(),
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, "/v2/")
@@ -97,12 +100,13 @@ func (s *Server) Count(method string, kind Kind) int {
 	return n
 }
 
-// ResetCounts forgets the requests so far, and how many bytes were sent.
+// ResetCounts forgets the requests so far, and how many bytes were sent and came in.
 func (s *Server) ResetCounts() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.records = nil
 	clear(s.sent)
+	s.taken = 0
 }
 
 // BytesSent returns how many bytes of a blob were sent, all requests together.
@@ -110,6 +114,13 @@ func (s *Server) BytesSent(d digest.Digest) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sent[d]
+}
+
+// BytesReceived returns how many bytes of uploads came in, those of cut ones too.
+func (s *Server) BytesReceived() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.taken
 }
 
 // record notes a request and returns a writer that notes the answer's status.

@@ -62,6 +62,19 @@ type Options struct {
 
 	// ForgetUploads drops an upload session when a body of it is cut, as zot does.
 	ForgetUploads bool
+	// ChunkMinLength is said to those who begin an upload, in bytes; a PATCH that brings less, and is not the last, gets
+	// 416. 0 says nothing.
+	ChunkMinLength int64
+	// MaxPatch is the size of the largest PATCH with a Content-Range that is taken, in bytes, as GHCR's 4 MiB; 416 above.
+	// 0 is any.
+	MaxPatch int64
+	// MaxBody is the size of the largest body that the proxy in front of the registry lets through, in bytes; 413 above.
+	// 0 is any.
+	MaxBody int64
+	// StickyRange answers each PATCH with 201 and the range of the first one, as ECR does.
+	StickyRange bool
+	// WholeOnly refuses PATCH and tells no one how far an upload is, as Google's registries do.
+	WholeOnly     bool
 	ImmutableTags bool
 	// NoMount answers 202 to every mount.
 	NoMount bool
@@ -97,6 +110,7 @@ type Server struct {
 	uploads map[string]*session
 	tokens  map[string]*token
 	nextID  int
+	taken   int64 // bytes of uploads that came in
 
 	rules   []*rule
 	records []*Request

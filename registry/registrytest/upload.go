@@ -15,13 +15,16 @@ const maxUpload = 4 << 30
 
 // session is an upload that has begun.
 type session struct {
-	repo string
-	data []byte
+	repo  string
+	data  []byte
+	first int  // bytes of the first PATCH
+	short bool // the last PATCH was too small for any but the last
 }
 
-// location returns where the session id goes on.
-func (s *Server) location(repo, id string) string {
-	path := fmt.Sprintf("/v2/%s/blobs/uploads/%s?_state=%s%%3D", repo, id, id)
+// location returns where the session goes on. As in CNCF distribution it says how far the session is, so that it is good
+// for one request only.
+func (s *Server) location(repo, id string, size int) string {
+	path := fmt.Sprintf("/v2/%s/blobs/uploads/%s?_state=%s", repo, id, state(id, size))
 	switch s.o.Location {
 	case Relative:
 		return path
@@ -33,6 +36,22 @@ func (s *Server) location(repo, id string) string {
 	return s.main.URL + path
 }
 
+func state(id string, size int) string { return fmt.Sprintf("%s-%d%%3D", id, size) }
+
+// ForgetAllUploads ends all upload sessions, as the restart of a registry does that keeps them in memory.
+func (s *Server) ForgetAllUploads() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.uploads)
+}
+
+// Uploads returns how many upload sessions are open.
+func (s *Server) Uploads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.uploads)
+}
+
 // serveUpload opens upload sessions and fills them.
 func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request, q *Request) {
 	if r.Method == http.MethodPost && q.Ref == "" {
@@ -42,20 +61,25 @@ func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request, q *Request)
 	s.mu.Lock()
 	up := s.uploads[q.Ref]
 	s.mu.Unlock()
-	if up == nil || up.repo != q.Repo || r.URL.Query().Get("_state") != q.Ref+"=" {
+	if up == nil || up.repo != q.Repo || !strings.HasPrefix(r.URL.Query().Get("_state"), q.Ref+"-") {
 		apiError(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
 		return
 	}
-	switch r.Method {
-	case http.MethodGet:
-		s.sessionStatus(w, q, up, http.StatusNoContent)
-	case http.MethodPatch:
+	stale := r.URL.Query().Get("_state") != fmt.Sprintf("%s-%d=", q.Ref, len(up.data))
+	switch {
+	case s.o.WholeOnly && r.Method != http.MethodPut:
+		apiError(w, http.StatusBadRequest, "UNSUPPORTED", "must use monolithic upload")
+	case r.Method == http.MethodGet:
+		s.sessionStatus(w, q, up, http.StatusNoContent, len(up.data))
+	case s.o.MaxBody > 0 && r.ContentLength > s.o.MaxBody:
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		io.WriteString(w, "<html><h1>413 Request Entity Too Large</h1></html>")
+	case stale:
+		apiError(w, http.StatusRequestedRangeNotSatisfiable, "RANGE_INVALID", "invalid content range")
+	case r.Method == http.MethodPatch:
 		s.patchUpload(w, r, q, up)
-	case http.MethodPut:
+	case r.Method == http.MethodPut:
 		s.putUpload(w, r, q, up)
-	case http.MethodDelete:
-		s.dropSession(q.Ref)
-		w.WriteHeader(http.StatusNoContent)
 	default:
 		apiError(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "the operation is unsupported")
 	}
@@ -67,8 +91,11 @@ func (s *Server) openSession(w http.ResponseWriter, q *Request) {
 	id := "upload-" + strconv.Itoa(s.nextID)
 	s.uploads[id] = &session{repo: q.Repo}
 	s.mu.Unlock()
-	w.Header().Set("Location", s.location(q.Repo, id))
+	w.Header().Set("Location", s.location(q.Repo, id, 0))
 	w.Header().Set("Range", "0-0")
+	if s.o.ChunkMinLength > 0 {
+		w.Header().Set("OCI-Chunk-Min-Length", strconv.FormatInt(s.o.ChunkMinLength, 10))
+	}
 	w.WriteHeader(http.StatusAccepted)
 }
 
@@ -78,9 +105,10 @@ func (s *Server) dropSession(id string) {
 	delete(s.uploads, id)
 }
 
-func (s *Server) sessionStatus(w http.ResponseWriter, q *Request, up *session, status int) {
-	w.Header().Set("Location", s.location(q.Repo, q.Ref))
-	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, len(up.data)-1)))
+// sessionStatus says that the session has size bytes.
+func (s *Server) sessionStatus(w http.ResponseWriter, q *Request, up *session, status, size int) {
+	w.Header().Set("Location", s.location(q.Repo, q.Ref, len(up.data)))
+	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, size-1)))
 	w.WriteHeader(status)
 }
 
@@ -91,10 +119,28 @@ func (s *Server) patchUpload(w http.ResponseWriter, r *http.Request, q *Request,
 			apiError(w, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", "out of order")
 			return
 		}
+		if s.o.MaxPatch > 0 && r.ContentLength > s.o.MaxPatch {
+			apiError(w, http.StatusRequestedRangeNotSatisfiable, "REQUESTED_RANGE_NOT_SATISFIABLE", "chunk too large")
+			return
+		}
 	}
-	if s.receive(w, r, q, up) {
-		s.sessionStatus(w, q, up, http.StatusAccepted)
+	before := len(up.data)
+	if up.short {
+		apiError(w, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", "the chunk before was too small")
+		return
 	}
+	if !s.receive(w, r, q, up) {
+		return
+	}
+	up.short = int64(len(up.data)-before) < s.o.ChunkMinLength
+	if up.first == 0 {
+		up.first = len(up.data)
+	}
+	if s.o.StickyRange {
+		s.sessionStatus(w, q, up, http.StatusCreated, up.first)
+		return
+	}
+	s.sessionStatus(w, q, up, http.StatusAccepted, len(up.data))
 }
 
 func (s *Server) putUpload(w http.ResponseWriter, r *http.Request, q *Request, up *session) {
@@ -136,6 +182,9 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, q *Request, up 
 	} else {
 		got, err = io.ReadAll(io.LimitReader(r.Body, maxUpload))
 	}
+	s.mu.Lock()
+	s.taken += int64(len(got))
+	s.mu.Unlock()
 	if len(up.data) == 0 { // mostly: no copy
 		up.data = got
 	} else {
