@@ -16,23 +16,26 @@ import (
 
 // call is a request for something in a repository.
 type call struct {
-	method string
-	repo   oci.Repository
-	path   string     // behind the repository, such as `manifests/v1`
-	query  url.Values // nil is none
-	header http.Header
-	body   []byte // may be sent again; nil is none
-	push   bool   // the right to push is needed
-	from   string // another repository's path that the right to pull is needed for
-	want   []int  // statuses that the caller takes; any other is an [*Error]
+	method  string
+	repo    oci.Repository
+	path    string     // behind the repository, such as `manifests/v1`
+	query   url.Values // nil is none
+	header  http.Header
+	body    []byte // may be sent again; nil is none
+	mirrors use    // whether mirrors may answer
+	push    bool   // the right to push is needed
+	from    string // another repository's path that the right to pull is needed for
+	want    []int  // statuses that the caller takes; any other is an [*Error]
 }
 
 // send makes the request and returns the answer, whose body the caller closes.
 func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
-	h, err := c.host(k.repo.Host)
-	if err != nil {
-		return nil, err
-	}
+	resp, _, err := c.sendVia(ctx, k)
+	return resp, err
+}
+
+// sendTo makes the request to the server h.
+func (c *Client) sendTo(ctx context.Context, h *host, k call) (*http.Response, error) {
 	u, err := h.base(ctx)
 	if err != nil {
 		return nil, err
@@ -47,6 +50,9 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), body)
 	if err != nil {
 		return nil, fmt.Errorf("repository %s: %w", k.repo, err)
+	}
+	for name, values := range h.header {
+		req.Header[name] = values
 	}
 	for name, values := range k.header {
 		req.Header[name] = values
@@ -83,6 +89,10 @@ func (h *host) doPlain(req *http.Request, want ...int) (*http.Response, error) {
 func (h *host) check(req *http.Request, resp *http.Response, err error, want []int) (*http.Response, error) {
 	if err != nil {
 		return nil, h.cleanError(req, err)
+	}
+	if resp.StatusCode == http.StatusProxyAuthRequired {
+		resp.Body.Close()
+		return nil, &ProxyError{Proxy: h.proxyFor(resp.Request.URL), Host: resp.Request.URL.Host, Status: resp.StatusCode}
 	}
 	if !slices.Contains(want, resp.StatusCode) {
 		return nil, statusError(resp)

@@ -14,6 +14,7 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"net/http"
 	"net/url"
@@ -44,12 +45,21 @@ type HostOptions struct {
 	Scheme Scheme
 	// CAs are trusted in addition to the authorities of the system, see [ParseCAs].
 	CAs []*x509.Certificate
+	// Certificates prove who we are to a registry that asks for a client certificate.
+	Certificates []tls.Certificate
 	// InsecureSkipVerify accepts any certificate, also of the hosts that the registry redirects to.
 	InsecureSkipVerify bool
 	// Credential is asked when the registry wants one for a repository, once for each unless a token runs out. The
 	// host is as references name it, such as `docker.io`. It may be called by several goroutines at once, and its
 	// errors must hold no secret. Nil is nobody.
 	Credential func(ctx context.Context, repo oci.Repository) (Credential, error)
+	// Proxy is that of [http.Transport], see [ProxyRules]. It is asked for the hosts that the registry sends us to, too.
+	// Nil is [Options.Proxy].
+	Proxy func(*http.Request) (*url.URL, error)
+	// Mirrors are asked before the registry when something is read, in this order.
+	Mirrors []Mirror
+	// MirrorsOnly leaves out the registry itself when something is read.
+	MirrorsOnly bool
 }
 
 // Options are the options of a [Client]. The zero value works.
@@ -92,6 +102,10 @@ const (
 	EventWaiting
 	// EventResumed comes when a download goes on where it was cut.
 	EventResumed
+	// EventMirrorPassed comes when a mirror, the Host, does not have what it was asked for and the next one is asked.
+	EventMirrorPassed
+	// EventMirrorOff comes once for a mirror that is not asked any more.
+	EventMirrorOff
 )
 
 // Event tells of a disturbance that the client gets over by itself.

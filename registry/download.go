@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/ferry-oci/ferry/oci"
 )
@@ -29,9 +32,12 @@ func (c *Client) Open(ctx context.Context, from oci.Repository, d oci.Descriptor
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r := &download{c: c, ctx: ctx, cancel: cancel, from: from, d: d, pos: offset, ranges: !oci.IsManifest(d.MediaType)}
-	if err := r.connect(); err != nil {
+	if err := r.begin(); err != nil {
 		cancel()
 		return nil, err
+	}
+	if r.via != nil && offset == 0 {
+		r.proof = d.Digest.Verifier()
 	}
 	return r, nil
 }
@@ -46,11 +52,13 @@ type download struct {
 	pos    int64 // bytes of the blob that have been read or skipped by the caller
 	ranges bool  // the registry is worth being asked for a part
 
-	body   io.ReadCloser // nil when there is no connection
-	skip   int64         // bytes of body that stand before pos
-	host   string        // that body comes from
-	failed int           // cuts since the last byte
-	err    error         // that ended it
+	body   io.ReadCloser   // nil when there is no connection
+	skip   int64           // bytes of body that stand before pos
+	host   string          // that body comes from
+	via    *mirror         // that body comes from; nil is the registry itself
+	proof  digest.Verifier // of what a mirror has given, from the start; nil is none
+	failed int             // cuts since the last byte
+	err    error           // that ended it
 }
 
 func (r *download) Read(p []byte) (int, error) {
@@ -66,13 +74,27 @@ func (r *download) Read(p []byte) (int, error) {
 		if n > 0 { // an error comes again with the next read
 			r.pos += int64(n)
 			r.failed = 0
-			return n, nil
+			return n, r.prove(p[:n])
 		}
 		if err != nil {
 			r.err = r.resume(err)
 		}
 	}
 	return 0, r.err
+}
+
+// prove takes a mirror that gave other content out of the run. That content is refused by whoever reads it, too.
+func (r *download) prove(p []byte) error {
+	if r.proof == nil {
+		return nil
+	}
+	r.proof.Write(p)
+	if r.pos < r.d.Size || r.proof.Verified() || r.via == nil {
+		return nil
+	}
+	r.err = fmt.Errorf("blob %s from the mirror %s: %w", r.d.Digest, r.host, oci.ErrCorrupt)
+	r.c.distrust(r.via, r.err)
+	return r.err
 }
 
 // readBody reads from the connection, after what is to be skipped there.
@@ -104,7 +126,7 @@ func (r *download) resume(why error) error {
 	if err := r.c.clock.sleep(r.ctx, r.c.clock.backoff(r.failed)); err != nil {
 		return r.broken(err)
 	}
-	if err := r.connect(); err != nil {
+	if err := r.begin(); err != nil {
 		return r.broken(err)
 	}
 	r.c.event(Event{Kind: EventResumed, Host: r.host, Attempt: r.failed, Why: r.broken(why)})
@@ -114,6 +136,35 @@ func (r *download) resume(why error) error {
 func (r *download) broken(err error) error {
 	return fmt.Errorf("blob %s of %s: broke off at byte %d of %d: %w",
 		r.d.Digest, r.from, r.pos, r.d.Size, cleanText(err))
+}
+
+// begin connects, to the next place where a mirror says that it has something else under the digest. A manifest of a
+// mirror is read and proven at once, while another place can still be asked.
+func (r *download) begin() error {
+	for {
+		err := r.connect()
+		if err == nil && r.via != nil && oci.IsManifest(r.d.MediaType) {
+			err = r.proveManifest()
+		}
+		if r.via == nil || !errors.Is(err, oci.ErrCorrupt) {
+			return err
+		}
+		r.c.distrust(r.via, err)
+	}
+}
+
+// proveManifest replaces the connection by what it gives.
+func (r *download) proveManifest() error {
+	raw, err := io.ReadAll(io.LimitReader(r.body, r.skip+r.d.Size+1))
+	r.body.Close()
+	if err == nil {
+		err = oci.CheckBytes(r.d, raw)
+	}
+	if err != nil {
+		return fmt.Errorf("manifest %s from the mirror %s: %w", r.d.Digest, r.host, err)
+	}
+	r.body = io.NopCloser(bytes.NewReader(raw))
+	return nil
 }
 
 // connect asks for the blob from pos on.
@@ -153,7 +204,10 @@ func (r *download) take(resp *http.Response, skip int64) {
 }
 
 func (r *download) request() (*http.Response, error) {
-	k := call{method: http.MethodGet, repo: r.from, path: place(r.d), header: http.Header{}, want: []int{http.StatusOK}}
+	k := call{
+		method: http.MethodGet, repo: r.from, path: place(r.d), header: http.Header{}, want: []int{http.StatusOK},
+		mirrors: useDigest,
+	}
 	if oci.IsManifest(r.d.MediaType) {
 		k.header.Set("Accept", acceptManifests)
 	}
@@ -161,7 +215,9 @@ func (r *download) request() (*http.Response, error) {
 		k.header.Set("Range", fmt.Sprintf("bytes=%d-", r.pos))
 		k.want = append(k.want, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
 	}
-	return r.c.send(r.ctx, k)
+	resp, via, err := r.c.sendVia(r.ctx, k)
+	r.via = via
+	return resp, err
 }
 
 // checkPart returns an error unless resp is the part of the blob that begins at pos. It is an [oci.ErrCorrupt] when the

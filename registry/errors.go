@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -102,7 +103,8 @@ type CertificateError struct {
 	Subject  string // whom the certificate is for
 	Issuer   string // who signed it: the authority to trust, if one wants to
 	NotAfter time.Time
-	Expired  bool // the certificate is out of date, or not valid yet
+	Expired  bool   // the certificate is out of date, or not valid yet
+	Proxy    string // host:port of the proxy by which the host was reached; empty is none
 	Err      error
 }
 
@@ -111,6 +113,17 @@ func (e *CertificateError) Error() string {
 }
 
 func (e *CertificateError) Unwrap() error { return e.Err }
+
+// ClientCertificateError comes back when a host wants a client certificate and got none, or none that it takes.
+type ClientCertificateError struct {
+	Host string
+	Err  error
+}
+
+func (e *ClientCertificateError) Error() string {
+	return fmt.Sprintf("%s: the client certificate: %v", e.Host, e.Err)
+}
+func (e *ClientCertificateError) Unwrap() error { return e.Err }
 
 // UnreachableError comes back when there was no connection to a host: it has no address, refuses, or does not answer.
 type UnreachableError struct {
@@ -176,20 +189,25 @@ func printable(s string) string {
 
 // cleanError turns what came instead of an answer to req into an error that names the host and holds no secret.
 func (h *host) cleanError(req *http.Request, err error) error {
-	addr, what := req.URL.Host, req.Method+" "+cleanURL(req.URL)
+	asked, what := req.URL, req.Method+" "+cleanURL(req.URL)
 	if ctx := req.Context(); ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}
 	var wrapped *url.Error // its text has the whole URL, which may be that of a token server or of a redirection
 	if errors.As(err, &wrapped) {
 		if u, perr := url.Parse(wrapped.URL); perr == nil && u.Host != "" {
-			addr, what = u.Host, strings.ToUpper(wrapped.Op)+" "+cleanURL(u)
+			asked, what = u, strings.ToUpper(wrapped.Op)+" "+cleanURL(u)
 		}
 		err = wrapped.Err
 	}
+	addr := asked.Host
 	var token *errcode.ErrorResponse
 	var cred *credentialError
 	var verification *tls.CertificateVerificationError
+	proxy := h.proxyFor(asked)
+	if refused, ok := asProxyError(err, addr, proxy); ok {
+		return refused
+	}
 	switch {
 	case errors.As(err, &token):
 		return tokenError(token)
@@ -201,7 +219,9 @@ func (h *host) cleanError(req *http.Request, err error) error {
 			Message: "the registry asks for a user name and a password, and none is known",
 		}
 	case errors.As(err, &verification):
-		return certificateError(addr, verification)
+		return certificateError(addr, proxy, verification)
+	case wantsCertificate(err):
+		return &ClientCertificateError{Host: addr, Err: err}
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Errorf("%s: %w", addr, ErrPlainHTTP)
 	case isDial(err):
@@ -219,8 +239,15 @@ func tokenError(resp *errcode.ErrorResponse) error {
 	return e
 }
 
-func certificateError(addr string, err *tls.CertificateVerificationError) error {
-	e := &CertificateError{Host: addr, Err: err.Err}
+// wantsCertificate reports whether the other side broke off because of our certificate, or because there was none. Such
+// an alert of TLS has no type of its own.
+func wantsCertificate(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" && strings.Contains(op.Err.Error(), "certificate")
+}
+
+func certificateError(addr, proxy string, err *tls.CertificateVerificationError) error {
+	e := &CertificateError{Host: addr, Proxy: proxy, Err: err.Err}
 	if len(err.UnverifiedCertificates) > 0 {
 		leaf := err.UnverifiedCertificates[0]
 		e.Subject, e.Issuer, e.NotAfter = printable(leaf.Subject.String()), printable(leaf.Issuer.String()), leaf.NotAfter

@@ -23,7 +23,12 @@ type host struct {
 	addr  string // host[:port] that serves its API
 	agent string
 	opts  HostOptions
+	root  string       // path of the API
 	plain *http.Client // retries and watches, and knows no credential
+	proxy func(*http.Request) (*url.URL, error)
+
+	header  http.Header // sent with each request to this very host; nil is none
+	mirrors []*mirror
 
 	schemeMu sync.Mutex
 	scheme   string // empty until it is known
@@ -45,16 +50,28 @@ func (c *Client) host(name string) (*host, error) {
 	if h := c.hosts[name]; h != nil {
 		return h, nil
 	}
-	h := &host{name: name, addr: apiAddr(name), agent: c.opts.UserAgent, auths: map[string]*auth.Client{}}
+	var opts HostOptions
 	if c.opts.Host != nil {
-		h.opts = c.opts.Host(name)
+		opts = c.opts.Host(name)
 	}
-	h.plain = &http.Client{Transport: &retrier{c: c, next: &watcher{
-		stall: c.opts.StallTimeout, clock: c.clock, next: newTransport(h.opts, c.opts.Proxy),
-	}}}
-	h.scheme = knownScheme(h.addr, h.opts)
+	h := c.newHost(name, apiAddr(name), opts)
+	h.mirrors = c.newMirrors(h)
 	c.hosts[name] = h
 	return h, nil
+}
+
+// newHost returns the state of a server at addr that is called name.
+func (c *Client) newHost(name, addr string, o HostOptions) *host {
+	h := &host{name: name, addr: addr, root: "/v2/", agent: c.opts.UserAgent, opts: o, auths: map[string]*auth.Client{}}
+	h.proxy = o.Proxy
+	if h.proxy == nil {
+		h.proxy = c.opts.Proxy
+	}
+	h.plain = &http.Client{Transport: challenged{&retrier{c: c, next: &watcher{
+		stall: c.opts.StallTimeout, clock: c.clock, next: newTransport(o, h.proxy),
+	}}}}
+	h.scheme = knownScheme(addr, o)
+	return h
 }
 
 // apiAddr returns the host that serves the API of the registry that references call name.
@@ -75,6 +92,7 @@ func (h *host) auth(path string) *auth.Client {
 	a := h.auths[path]
 	if a == nil {
 		a = &auth.Client{Client: h.plain, Cache: auth.NewCache(), ClientID: "ferry", Credential: h.credential(path)}
+		a.BlockedRealmPrefixes = blockedRealms(h.addr)
 		a.SetUserAgent(h.agent)
 		h.auths[path] = a
 	}
@@ -136,14 +154,14 @@ func (h *host) base(ctx context.Context) (url.URL, error) {
 		}
 		h.scheme = scheme
 	}
-	return url.URL{Scheme: h.scheme, Host: h.addr, Path: "/v2/"}, nil
+	return url.URL{Scheme: h.scheme, Host: h.addr, Path: h.root}, nil
 }
 
 // probe finds out whether the registry speaks https or plain http.
 func (h *host) probe(ctx context.Context) (string, error) {
 	var first error
 	for _, scheme := range []Scheme{SchemeHTTPS, SchemeHTTP} {
-		u := url.URL{Scheme: string(scheme), Host: h.addr, Path: "/v2/"}
+		u := url.URL{Scheme: string(scheme), Host: h.addr, Path: h.root}
 		req, err := http.NewRequestWithContext(sendOnce(ctx), http.MethodGet, u.String(), nil)
 		if err != nil {
 			return "", fmt.Errorf("registry host %q: %w", h.name, err)

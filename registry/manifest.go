@@ -74,8 +74,15 @@ type lookup struct {
 }
 
 func (c *Client) look(ctx context.Context, method string, l lookup) (*http.Response, error) {
+	mirrors := useTag
+	switch {
+	case l.push:
+		mirrors = noMirror
+	case l.want != "":
+		mirrors = useDigest
+	}
 	return c.send(ctx, call{
-		method: method, repo: l.repo, path: "manifests/" + l.target, push: l.push,
+		method: method, repo: l.repo, path: "manifests/" + l.target, push: l.push, mirrors: mirrors,
 		header: http.Header{"Accept": {acceptManifests}}, want: []int{http.StatusOK},
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -280,15 +281,20 @@ func isQuota(resp *http.Response) bool {
 func isPermanent(err error) bool {
 	var record tls.RecordHeaderError
 	var verification *tls.CertificateVerificationError
+	var refused *ProxyError
 	var op *net.OpError
+	if errors.As(err, &refused) {
+		return refused.Status/100 == 4 // such as 407; 5xx is that of the host behind it
+	}
 	return errors.As(err, &verification) || errors.As(err, &record) ||
 		errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error") // TLS alerts
 }
 
-// isDial reports whether err came before there was a connection.
+// isDial reports whether err came before there was a connection, to the host or to the proxy before it.
 func isDial(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+	var refused *ProxyError
+	return errors.As(err, &refused) || errors.As(err, &op) && slices.Contains([]string{"dial", "proxyconnect", "socks connect"}, op.Op)
 }
 
 // isUnknownHost reports whether err says that there is no host of that name.

@@ -3,9 +3,6 @@ package registry
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -30,9 +27,12 @@ const (
 func newTransport(o HostOptions, proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: dialTimeout}
 	return &http.Transport{
-		Proxy:                 proxy,
-		DialContext:           dialer.DialContext,
-		TLSClientConfig:       &tls.Config{RootCAs: roots(o.CAs), InsecureSkipVerify: o.InsecureSkipVerify},
+		Proxy:                  proxy,
+		DialContext:            dialer.DialContext,
+		OnProxyConnectResponse: checkConnect,
+		TLSClientConfig: &tls.Config{
+			RootCAs: roots(o.CAs), Certificates: o.Certificates, InsecureSkipVerify: o.InsecureSkipVerify,
+		},
 		TLSHandshakeTimeout:   dialTimeout,
 		ForceAttemptHTTP2:     true, // net/http leaves it out when it gets a TLS config
 		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter / 2},
@@ -58,28 +58,4 @@ func roots(extra []*x509.Certificate) *x509.CertPool {
 		pool.AddCert(ca)
 	}
 	return pool
-}
-
-// ParseCAs returns the certificates of a PEM file. Other blocks in it are passed over; a file without a certificate is
-// an error, and so is a certificate that cannot be read.
-func ParseCAs(raw []byte) ([]*x509.Certificate, error) {
-	var cas []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, raw = pem.Decode(raw); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		ca, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d: %w", len(cas)+1, err)
-		}
-		cas = append(cas, ca)
-	}
-	if len(cas) == 0 {
-		return nil, errors.New("no PEM certificate in it")
-	}
-	return cas, nil
 }

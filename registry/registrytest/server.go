@@ -9,11 +9,13 @@
 package registrytest
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"io"
 	"log"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -50,6 +52,8 @@ const (
 // Options are the habits of a registry. The zero value is a strict one that speaks plain http.
 type Options struct {
 	TLS bool
+	// ClientCA, unless nil, wants a client certificate of this authority from everybody, with TLS.
+	ClientCA *x509.Certificate
 	// Sparse takes manifests and indexes that refer to what is not there.
 	Sparse bool
 
@@ -138,6 +142,12 @@ func New(tb testing.TB, o Options) *Server {
 	}
 	s.main = httptest.NewUnstartedServer(api)
 	s.storage = httptest.NewUnstartedServer(http.HandlerFunc(s.serveStorage))
+	if o.ClientCA != nil {
+		pool := x509.NewCertPool()
+		pool.AddCert(o.ClientCA)
+		s.main.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
+		s.main.Listener = lingering{s.main.Listener}
+	}
 	start(s.main, o.TLS)
 	start(s.storage, o.TLS)
 	tb.Cleanup(s.main.Close)
@@ -145,14 +155,35 @@ func New(tb testing.TB, o Options) *Server {
 	return s
 }
 
-func start(srv *httptest.Server, tls bool) {
+func start(srv *httptest.Server, secure bool) {
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that a test makes fail
-	if tls {
+	if secure {
 		srv.EnableHTTP2 = true
 		srv.StartTLS()
 	} else {
 		srv.Start()
 	}
+}
+
+// lingering is a listener whose connections are closed when the other side has read all: in TLS 1.3 the refusal of a
+// client comes after the client's first request, and a connection that is cut with that unread loses the refusal.
+type lingering struct{ net.Listener }
+
+func (l lingering) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return lingeringConn{c.(*net.TCPConn)}, nil
+}
+
+type lingeringConn struct{ *net.TCPConn }
+
+func (c lingeringConn) Close() error {
+	if err := c.CloseWrite(); err == nil {
+		io.Copy(io.Discard, c.TCPConn)
+	}
+	return c.TCPConn.Close()
 }
 
 // Host returns the registry's host:port.
