@@ -71,6 +71,7 @@ or not the expected one, 4 something asked for is missing, 130 interrupted.`,
 	root.MarkFlagsMutuallyExclusive("quiet", "verbose")
 	root.AddCommand(
 		newPackCommand(std),
+		newListCommand(std),
 		newVerifyCommand(std),
 		newInspectCommand(std),
 		newUnpackCommand(std),

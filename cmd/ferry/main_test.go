@@ -43,6 +43,14 @@ func TestScripts(t *testing.T) {
 			"garble":  inStory((*story).garble),
 			"spoil":   inStory((*story).spoil),
 			"digest":  inStory((*story).digest),
+
+			"harbor":      inStory((*story).harbor),
+			"project":     inStory((*story).project),
+			"pushed":      inStory((*story).pushed),
+			"visible":     inStory((*story).visible),
+			"equal":       inStory((*story).equal),
+			"refuse-tags": inStory((*story).refuseTags),
+			"many":        inStory((*story).many),
 		},
 	})
 }

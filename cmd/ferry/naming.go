@@ -105,10 +105,15 @@ type imageFilter struct {
 func newImageFilter(patterns []string) *imageFilter {
 	f := &imageFilter{texts: patterns}
 	for _, p := range patterns {
-		expr := strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(p))
-		f.patterns = append(f.patterns, regexp.MustCompile(`\A(?:`+expr+`)\z`))
+		f.patterns = append(f.patterns, glob(p))
 	}
 	return f
+}
+
+// glob compiles a pattern, in which `*` stands for any text and `?` for one character.
+func glob(pattern string) *regexp.Regexp {
+	expr := strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(pattern))
+	return regexp.MustCompile(`\A(?:` + expr + `)\z`)
 }
 
 // match reports whether a pattern fits one of the names of ref. The patterns that do are set in used.

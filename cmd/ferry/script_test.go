@@ -17,6 +17,7 @@ import (
 	"github.com/ferry-oci/ferry/compress"
 	"github.com/ferry-oci/ferry/oci"
 	"github.com/ferry-oci/ferry/oci/ocitest"
+	"github.com/ferry-oci/ferry/registry/harbor/harbortest"
 	"github.com/ferry-oci/ferry/registry/registrytest"
 )
 
@@ -24,15 +25,16 @@ import (
 type story struct {
 	tb         testing.TB
 	registries map[string]*registrytest.Server
-	stalled    map[string]chan struct{} // closed when the registry of that name stands still
-	stores     map[string]*oci.Store    // held open
+	harbors    map[string]*harbortest.Server // their registries are among registries, too
+	stalled    map[string]chan struct{}      // closed when the registry of that name stands still
+	stores     map[string]*oci.Store         // held open
 }
 
 type storyKey struct{}
 
 func setUpStory(env *testscript.Env) error {
 	env.Values[storyKey{}] = &story{
-		tb: env.T().(testing.TB), registries: map[string]*registrytest.Server{},
+		tb: env.T().(testing.TB), registries: map[string]*registrytest.Server{}, harbors: map[string]*harbortest.Server{},
 		stalled: map[string]chan struct{}{}, stores: map[string]*oci.Store{},
 	}
 	// No credentials of the machine, and no proxy of it either.
@@ -113,7 +115,7 @@ func imageName(short string) string {
 	return "quay.io/" + short + "/app@" + testImages[short].graph().Digest.String()
 }
 
-// registry NAME [tls] [basic] [immutable] starts a registry and sets $NAME to its address, and writes NAME.pem.
+// registry NAME [tls] [basic] [immutable] [nocatalog] starts a registry and sets $NAME to its address, and writes NAME.pem.
 func (s *story) registry(ts *testscript.TestScript, args []string) error {
 	var o registrytest.Options
 	for _, word := range args[1:] {
@@ -124,6 +126,8 @@ func (s *story) registry(ts *testscript.TestScript, args []string) error {
 			o.Auth, o.Username, o.Password = registrytest.Basic, "ada", "secret"
 		case "immutable":
 			o.ImmutableTags = true
+		case "nocatalog":
+			o.NoCatalog = true
 		default:
 			return fmt.Errorf("registry: %q", word)
 		}

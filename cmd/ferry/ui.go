@@ -80,10 +80,13 @@ func printable(s string) string {
 	}, s)
 }
 
-// plural returns the count with its noun: "1 image", "3 images".
+// plural returns the count with its noun: "1 image", "3 images", "2 repositories".
 func plural[N int | int64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
+	}
+	if stem, ok := strings.CutSuffix(noun, "ry"); ok {
+		return fmt.Sprintf("%d %sries", n, stem)
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
