@@ -87,6 +87,67 @@ func TestTokenExpiresInTheMiddle(t *testing.T) {
 	}
 }
 
+// stall lets some bytes of the bodies of one kind of request pass, holds the rest until the token has expired, and cuts
+// the connections that wait, so that what goes on inside a blob does so with a token that is good no more.
+type stall struct {
+	method, kind string // as distribution.KindOf tells
+	trip         *tripwire
+	cut          atomic.Bool
+	refused      atomic.Int32 // requests that were answered with 401 since the cut
+}
+
+func newStall(n int64, lifetime time.Duration, method, kind string) *stall {
+	s := &stall{method: method, kind: kind, trip: newTripwire()}
+	tripped := s.trip.arm(n)
+	go func() {
+		<-tripped
+		time.Sleep(lifetime + 1100*time.Millisecond) // tokens last up to a second more
+		s.cut.Store(true)
+		s.trip.release()
+	}()
+	return s
+}
+
+func (s *stall) wrap(next http.Handler) http.Handler {
+	guarded := s.trip.wrap(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == s.method && distribution.KindOf(r) == s.kind && !s.cut.Load() {
+			guarded.ServeHTTP(w, r)
+			return
+		}
+		status := &statusWriter{ResponseWriter: w}
+		next.ServeHTTP(status, r)
+		if s.cut.Load() && status.code == http.StatusUnauthorized {
+			s.refused.Add(1)
+		}
+	})
+}
+
+// A blob whose connection is cut, and whose token has expired by then, goes on where it was.
+func TestTokenExpiresInsideABlob(t *testing.T) {
+	t.Parallel()
+	s, err := largeStock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lifetime = 2 * time.Second
+	fetch := newStall(largeSize/2, lifetime, http.MethodGet, "blob")
+	upload := newStall(largeSize/2, lifetime, http.MethodPut, "upload")
+	w := newWorldOf(t, s,
+		distribution.Options{Users: users, TokenLifetime: lifetime, Wrap: fetch.wrap},
+		distribution.Options{Users: users, TokenLifetime: lifetime, Wrap: upload.wrap})
+	w.login("ann", "secret", w.source.Host(), w.target.Host())
+	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst")
+	w.ok("unpack", "k8s.tar.zst", w.to())
+	w.arrived()
+	w.movedOnce(nil, w.source.Counts().Fetched)
+	w.movedOnce(nil, w.target.Counts().Received)
+	if fetch.refused.Load() == 0 || upload.refused.Load() == 0 {
+		t.Errorf("after the cut %d requests at the source and %d at the target met an expired token, want some",
+			fetch.refused.Load(), upload.refused.Load())
+	}
+}
+
 func TestPrivateCA(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, distribution.Options{TLS: true}, distribution.Options{TLS: true})

@@ -248,3 +248,23 @@ func (w *world) stored() map[digest.Digest]bool {
 	}
 	return found
 }
+
+// oneBuffer is the most that a transfer may move twice when it is broken off, in bytes.
+const oneBuffer = 4 << 20
+
+// movedOnce compares what was moved of each blob, before a run was killed and after, with its size.
+func (w *world) movedOnce(before, after map[string]int64) {
+	w.Helper()
+	_, blobs := w.content()
+	var killed, twice int64
+	for id, size := range blobs {
+		killed += before[id.String()]
+		again := before[id.String()] + after[id.String()] - size
+		twice += max(again, 0)
+		if again < 0 || again > oneBuffer {
+			w.Errorf("blob %s of %d bytes: %d and then %d were moved, so %d again; want 0 to %d",
+				digest.Digest(id), size, before[id.String()], after[id.String()], again, oneBuffer)
+		}
+	}
+	w.Logf("%d bytes before a kill, %d bytes moved twice", killed, twice)
+}

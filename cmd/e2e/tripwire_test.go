@@ -7,13 +7,14 @@ import (
 )
 
 // tripwire stops a registry in the middle of the work: it lets a number of bytes of bodies pass, in both directions,
-// then holds everything until release, which aborts what was held. (A registry whose client is killed may else be done
-// with everything by then.)
+// then holds everything until release, which aborts what was held, or until resume. (A registry whose client is killed
+// may else be done with everything by then.)
 type tripwire struct {
 	mu       sync.Mutex
 	left     int64         // negative: all may pass
 	tripped  chan struct{} // closed when the last byte has passed
 	released chan struct{}
+	aborts   bool // what was held, set before released is closed
 }
 
 func newTripwire() *tripwire { return &tripwire{left: -1} }
@@ -22,34 +23,44 @@ func newTripwire() *tripwire { return &tripwire{left: -1} }
 func (t *tripwire) arm(n int64) (tripped <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.left, t.tripped, t.released = n, make(chan struct{}), make(chan struct{})
+	t.left, t.tripped, t.released, t.aborts = n, make(chan struct{}), make(chan struct{}), false
 	return t.tripped
 }
 
 // release aborts the requests that are held and lets all others pass.
-func (t *tripwire) release() {
+func (t *tripwire) release() { t.open(true) }
+
+// resume lets everything pass, what was held as well.
+func (t *tripwire) resume() { t.open(false) }
+
+func (t *tripwire) open(abort bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.left = -1
+	t.left, t.aborts = -1, abort
 	close(t.released)
 }
 
-// pass returns how many of n bytes may pass now. When that is none it waits for the release and aborts the request.
+// pass returns how many of n bytes may pass now. When that is none it waits, and aborts the request if so told.
 func (t *tripwire) pass(n int) int {
 	t.mu.Lock()
 	if t.left < 0 {
 		t.mu.Unlock()
 		return n
 	}
-	n = int(min(t.left, int64(n)))
-	t.left -= int64(n)
-	if t.left == 0 && n > 0 {
+	passed := int(min(t.left, int64(n)))
+	t.left -= int64(passed)
+	if t.left == 0 && passed > 0 {
 		close(t.tripped)
 	}
 	released := t.released
 	t.mu.Unlock()
-	if n == 0 {
-		<-released
+	if passed > 0 {
+		return passed
+	}
+	<-released
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.aborts {
 		panic(http.ErrAbortHandler)
 	}
 	return n

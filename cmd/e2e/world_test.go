@@ -140,7 +140,8 @@ func (w *world) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, ferryBin, args...)
 	cmd.Dir = w.dir
 	cmd.Env = append([]string{
-		"HOME=" + w.dir, "XDG_CACHE_HOME=" + w.path("cache"), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(),
+		"HOME=" + w.dir, "XDG_CACHE_HOME=" + w.path("cache"), "XDG_STATE_HOME=" + w.path("state"),
+		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(),
 	}, w.env...)
 	return cmd
 }

@@ -1,6 +1,7 @@
 package distribution
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"maps"
@@ -28,6 +29,9 @@ type Counts struct {
 	Fetched map[string]int64 `json:"fetched"`
 	// Stored maps digests to the number of uploads of that blob that the registry took.
 	Stored map[string]int `json:"stored"`
+	// Received maps digests to the bytes that uploads of that blob brought, whether or not the registry took them. An
+	// upload is known by the digest that some request of its session named.
+	Received map[string]int64 `json:"received"`
 }
 
 // Uploads returns the number of requests that carried or might have carried content of a blob.
@@ -36,12 +40,19 @@ func (c Counts) Uploads() int {
 }
 
 type counters struct {
-	mu sync.Mutex
-	c  Counts
+	mu       sync.Mutex
+	c        Counts
+	sessions map[string]*session // by the path of the upload, of all that there ever were
+}
+
+// session is one upload. Its digest stands in the last request, at the latest.
+type session struct {
+	digest string
+	n      int64 // bytes since the reset
 }
 
 func newCounters() *counters {
-	c := &counters{}
+	c := &counters{sessions: map[string]*session{}}
 	c.reset()
 	return c
 }
@@ -50,6 +61,9 @@ func (c *counters) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.c = Counts{Requests: map[string]int{}, Fetched: map[string]int64{}, Stored: map[string]int{}}
+	for _, s := range c.sessions {
+		s.n = 0
+	}
 }
 
 func (c *counters) snapshot() Counts {
@@ -57,6 +71,12 @@ func (c *counters) snapshot() Counts {
 	defer c.mu.Unlock()
 	s := c.c
 	s.Requests, s.Fetched, s.Stored = maps.Clone(s.Requests), maps.Clone(s.Fetched), maps.Clone(s.Stored)
+	s.Received = map[string]int64{}
+	for _, u := range c.sessions {
+		if u.digest != "" && u.n > 0 {
+			s.Received[u.digest] += u.n
+		}
+	}
 	return s
 }
 
@@ -88,6 +108,15 @@ func (c *counters) add(r *http.Request, status int, in, out int64) {
 	c.c.BytesIn += in
 	if r.Method != http.MethodHead { // whose answers are written, but never sent
 		c.c.BytesOut += out
+	}
+	if kind == "upload" && reference != "" {
+		u := c.sessions[r.URL.Path]
+		if u == nil {
+			u = &session{}
+			c.sessions[r.URL.Path] = u
+		}
+		u.n += in
+		u.digest = cmp.Or(query.Get("digest"), u.digest)
 	}
 	switch {
 	case r.Method == http.MethodPost && query.Has("mount") && status == http.StatusCreated:

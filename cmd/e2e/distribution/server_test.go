@@ -243,6 +243,9 @@ func TestCounts(t *testing.T) {
 	if want := int64(2 * len(content)); got.Fetched[id] != want || got.BytesIn != int64(len(content)) {
 		t.Errorf("fetched %d bytes, want %d; took %d, want %d", got.Fetched[id], want, got.BytesIn, len(content))
 	}
+	if got.Received[id] != int64(len(content)) {
+		t.Errorf("received %d bytes of the blob, want %d", got.Received[id], len(content))
+	}
 	var served Counts
 	if _, body := c.do("GET", s.URL()+CountsPath, ""); json.Unmarshal([]byte(body), &served) != nil || served.Mounts != 1 {
 		t.Errorf("counts over http: %s", body)
