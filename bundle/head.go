@@ -3,6 +3,7 @@ package bundle
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,6 +46,8 @@ type Head struct {
 	Missing  []Missing         `json:"missing,omitempty"`
 	Members  []Member          `json:"members"`
 	Labels   map[string]string `json:"labels,omitempty"`
+	Sources  []Source          `json:"sources,omitempty"`
+	Projects []Project         `json:"projects,omitempty"`
 }
 
 // Image is one image of a bundle.
@@ -168,6 +171,9 @@ func (h *Head) check() error {
 		if m.Name == "" || len(m.Name) > maxNameLen || len(m.Reason) > maxMissingText {
 			return fmt.Errorf("missing image %d: name of %d bytes, reason of %d", i, len(m.Name), len(m.Reason))
 		}
+	}
+	if err := errors.Join(h.checkSources(), h.checkProjects()); err != nil {
+		return err
 	}
 	members, err := h.checkMembers()
 	if err != nil {

@@ -30,7 +30,10 @@ type Contents struct {
 	Images  []Entry
 	Missing []Missing
 	Labels  map[string]string
-	Created *time.Time // nil: no time anywhere
+	Created *time.Time // nil: no time anywhere but in Sources
+	// Sources and Projects are what is known of registries that were listed; no two projects have one registry and name.
+	Sources  []Source
+	Projects []Project
 }
 
 // Entry is one image to be written.
@@ -72,6 +75,7 @@ func newLayout(c Contents) (*layout, error) {
 	h := &Head{
 		Format: formatName, Version: Version, Created: c.Created, Labels: c.Labels,
 		Images: []Image{}, Members: []Member{}, Missing: slices.Clone(c.Missing),
+		Sources: c.Sources, Projects: slices.SortedFunc(slices.Values(c.Projects), compareProjects),
 	}
 	entries := slices.SortedFunc(slices.Values(c.Images), func(a, b Entry) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(h.Missing, func(a, b Missing) int { return cmp.Compare(a.Name, b.Name) })

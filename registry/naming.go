@@ -41,7 +41,10 @@ type Naming struct {
 	Prefix string // put before each path; empty for a target that is a bare host
 	// Root is the namespace for repositories of one segment. Nil puts them in DefaultRoot if there is no Prefix, which
 	// is a namespace already. A name goes before such repositories at every target, "" leaves them at the top.
-	Root       *string
+	Root *string
+	// Whole are hosts whose names are complete, as those of a registry that was saved as it is. Unless Root is given, its
+	// repositories of one segment stay at the top.
+	Whole      []string
 	KeepHost   bool // the source's host becomes the first segment, its ':' a '_'
 	Flatten    Flatten
 	FlattenSep string // of FlattenJoin: ".", "_", "__" or dashes; "-" by default
@@ -122,7 +125,7 @@ func (n Naming) names(ref oci.Reference) ([]TargetName, error) {
 	mapped, err := mapName(n.Map, ref, start)
 	errs := []error{err}
 	for _, t := range mapped {
-		n.addRoot(&t)
+		n.addRoot(&t, ref.Host)
 		n.flatten(&t)
 		if n.Prefix != "" {
 			t.Repository.Path = n.Prefix + "/" + t.Repository.Path
@@ -147,12 +150,12 @@ func (n Naming) keepHost(t *TargetName, host string) {
 	}
 }
 
-func (n Naming) addRoot(t *TargetName) {
+func (n Naming) addRoot(t *TargetName, source string) {
 	root := ""
 	switch {
 	case n.Root != nil:
 		root = *n.Root
-	case n.Prefix == "":
+	case n.Prefix == "" && !slices.Contains(n.Whole, source):
 		root = DefaultRoot
 	}
 	if root != "" && !strings.Contains(t.Repository.Path, "/") {

@@ -124,6 +124,9 @@ func TestNames(t *testing.T) {
 		{"root of two segments", pause, Naming{Root: &deepRoot}, "", "base/images/pause:3.9", "root", ""},
 		{"empty root at a bare host", pause, Naming{Root: &none}, "", "pause:3.9", "", ""},
 		{"empty root under a prefix", pause, Naming{Root: &none, Prefix: "k8s"}, "", "k8s/pause:3.9", "", ""},
+		{"whole names at a bare host", pause, Naming{Whole: []string{"registry.k8s.io"}}, "", "pause:3.9", "", ""},
+		{"whole names of another host", pause, Naming{Whole: []string{"quay.io"}}, "", "root/pause:3.9", "root", ""},
+		{"whole names and a root", pause, Naming{Root: &named, Whole: []string{"registry.k8s.io"}}, "", "base/pause:3.9", "root", ""},
 		{"root is for one segment only", calico, Naming{Root: &named}, "", "calico/node:v3", "", ""},
 		{"root by digest alone", "registry.k8s.io/pause@" + hash1, Naming{}, "", "root/pause", "root", ""},
 

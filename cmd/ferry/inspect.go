@@ -34,7 +34,8 @@ func newInspectCommand(std *stdio) *cobra.Command {
 		Use:   "inspect BUNDLE",
 		Short: "Tell what is in a bundle",
 		Long: `Tell what is in a bundle: its images with their platforms and sizes, what they share, and what was asked for and is
-missing. Only the head of the file is read, or the tail when the head is hurt.
+missing, and of a backup from which registry it is, and how the projects there are set up. Only the head of the file is
+read, or the tail when the head is hurt.
 
 SIZE is that of all blobs of an image, UNIQUE that of those which no other image of the bundle needs.
 
@@ -211,6 +212,7 @@ func (in *inspection) writeTable(w io.Writer) error {
 	for _, k := range slices.Sorted(maps.Keys(in.Head.Labels)) {
 		fmt.Fprintf(&b, "label %s\n", oneLine(k+"="+in.Head.Labels[k]))
 	}
+	writeSources(&b, in.Head)
 	for _, m := range in.Head.Missing {
 		fmt.Fprintf(&b, "missing %s\n", oneLine(m.Name+": "+m.Reason))
 	}

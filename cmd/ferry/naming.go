@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
 	"github.com/ferry-oci/ferry/registry"
 )
@@ -84,6 +85,18 @@ func (n *namingOptions) naming(target string) (*registry.Naming, error) {
 		}
 	}
 	return naming, nil
+}
+
+// keepSourceNames lets the images of registries that were backed up have the names that they had there.
+func keepSourceNames(namings []*registry.Naming, h *bundle.Head) {
+	for _, naming := range namings {
+		if naming == nil {
+			continue
+		}
+		for _, source := range h.Sources {
+			naming.Whole = append(naming.Whole, source.Registry)
+		}
+	}
 }
 
 func readMap(path string) ([]registry.Rule, error) {

@@ -96,6 +96,7 @@ func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 	}
 	defer in.Close()
 	repeatMissing(in.Head(), std)
+	keepSourceNames(namings, in.Head())
 	to, err := openDestination(&o.deliverOptions, std)
 	if err != nil {
 		return err
