@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,25 +12,14 @@ import (
 
 // packOptions are the options of ferry pack.
 type packOptions struct {
-	Images []string // references
-	Files  []string // lists of references; "-" is stdin
-
+	imageFlags
 	outputFlags
-	Source    registryFlags
-	Platforms []string // none: all
-	Missing   string   // what becomes of images that lack one of them: fail, available or drop
-	Repin     bool     // filter references with a digest, too
-	Store     string   // folder that is kept; empty: one of this output's own
+	Store     string // folder that is kept; empty: one of this output's own
 	Transfers transferFlags
 
 	DryRun    bool
 	KeepGoing bool // write the bundle without the images that failed
 	Refresh   bool // forget what an earlier run resolved
-}
-
-// The values of --platform-missing.
-var missingPolicies = map[string]oci.MissingPolicy{
-	"fail": oci.MissingFail, "available": oci.MissingAvailable, "drop": oci.MissingDrop,
 }
 
 func newPackCommand(std *stdio) *cobra.Command {
@@ -62,27 +49,22 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 		},
 	}
 	set := cmd.Flags()
-	set.StringArrayVarP(&o.Files, "file", "f", nil, "read references from `FILE`, - is stdin (repeatable)")
+	o.imageFlags.add(set)
 	o.outputFlags.add(set)
-	set.StringSliceVar(&o.Platforms, "platform", nil, "keep only these `PLATFORMS`, such as linux/amd64,linux/arm64")
-	set.StringVar(&o.Missing, "platform-missing", "fail",
-		"an image that lacks one of them: fail, take what is available, or drop the image")
-	set.BoolVar(&o.Repin, "repin", false, "filter images that are named by digest, too; they get another digest")
 	set.StringVar(&o.Store, "store", "", "keep what is fetched in the folder `DIR` for later runs")
 	set.BoolVar(&o.DryRun, "dry-run", false, "print the plan and fetch nothing but manifests")
 	set.BoolVar(&o.KeepGoing, "keep-going", false, "write the bundle without the images that could not be fetched")
 	set.BoolVar(&o.Refresh, "refresh", false, "resolve tags anew, even if an earlier run that was stopped has done so")
-	o.Source.add(set, sideSource)
 	o.Transfers.add(set)
 	return cmd
 }
 
 // packing is one run of ferry pack.
 type packing struct {
-	o        *packOptions
-	std      *stdio
-	diskOf   func(path string) (disk, error)
-	platform []oci.Platform
+	o      *packOptions
+	std    *stdio
+	diskOf func(path string) (disk, error)
+	wants  oci.PlanOptions
 	bundleOptions
 	refs []oci.Reference
 
@@ -115,7 +97,7 @@ func (p *packing) pack(ctx context.Context) (err error) {
 	if err := p.check(); err != nil {
 		return err
 	}
-	if p.refs, err = readRefs(p.o.Images, p.o.Files, p.std); err != nil {
+	if p.refs, err = p.o.refs(p.std); err != nil {
 		return err
 	}
 	if p.from, err = newRemote(&p.o.Source, &p.o.Transfers, p.std); err != nil {
@@ -158,15 +140,8 @@ func (p *packing) check() (err error) {
 	if p.bundleOptions, err = o.options(p.std); err != nil {
 		return err
 	}
-	if _, ok := missingPolicies[o.Missing]; !ok {
-		return checkOneOf("platform-missing", o.Missing, "fail", "available", "drop")
-	}
-	for _, s := range o.Platforms {
-		platform, err := oci.ParsePlatform(s)
-		if err != nil {
-			return &usageError{fmt.Errorf("--platform: %w", err)}
-		}
-		p.platform = append(p.platform, platform)
+	if p.wants, err = o.planOptions(); err != nil {
+		return err
 	}
 	if err := o.Transfers.check(); err != nil {
 		return err
@@ -175,41 +150,4 @@ func (p *packing) check() (err error) {
 		return err
 	}
 	return checkReplacesNone(o.Output, o.Files, "the list of -f")
-}
-
-// readRefs returns the references of the command line and of the lists.
-func readRefs(args, files []string, std *stdio) ([]oci.Reference, error) {
-	refs, err := oci.ParseList("command line", strings.NewReader(strings.Join(args, "\n")))
-	errs := []error{err}
-	for _, name := range files {
-		more, err := readList(name, std)
-		errs = append(errs, err)
-		refs = append(refs, more...)
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	refs = oci.Unique(refs)
-	switch {
-	case len(refs) == 0 && len(files) > 0:
-		return nil, usagef("no image in %s", strings.Join(files, ", "))
-	case len(refs) == 0:
-		return nil, usagef("no image: name some, or give a list with -f FILE")
-	}
-	return refs, nil
-}
-
-func readList(name string, std *stdio) ([]oci.Reference, error) {
-	if name == "-" {
-		return oci.ParseList("stdin", std.In)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, &usageError{err}
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, usagef("-f %s: it is a folder", name)
-	}
-	return oci.ParseList(name, f)
 }

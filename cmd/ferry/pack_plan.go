@@ -35,10 +35,9 @@ func (p *packing) makePlan(ctx context.Context) (err error) {
 		p.std.say("going on with what an earlier run has resolved: %d of %s; --refresh resolves tags anew",
 			n, plural(len(p.refs), "image"))
 	}
-	p.plan, err = oci.MakePlan(ctx, p.refs, p.from, p.from, p.cache(), oci.PlanOptions{
-		Platforms: p.platform, Missing: missingPolicies[p.o.Missing], Repin: p.o.Repin, Parallel: p.o.Transfers.N,
-		Events: p.planned,
-	})
+	o := p.wants
+	o.Parallel, o.Events = p.o.Transfers.N, showPlanning(p.std)
+	p.plan, err = oci.MakePlan(ctx, p.refs, p.from, p.from, p.cache(), o)
 	var lacks *oci.MissingPlatformsError
 	if err != nil && !errors.As(err, &lacks) {
 		return p.from.explain(err)
@@ -53,16 +52,7 @@ func (p *packing) makePlan(ctx context.Context) (err error) {
 		return err
 	}
 	p.explainFailed()
-	return &partialError{fmt.Errorf("%d of %s lack a platform that was asked for; --platform-missing=available takes what there is, "+
-		"--platform-missing=drop leaves them out", len(lacks.Images), plural(len(p.plan.Images), "image"))}
-}
-
-func (p *packing) planned(e oci.PlanEvent) {
-	if e.Err != nil {
-		p.std.detail("%d of %d: %s: %v", e.Done, e.Total, e.Ref, e.Err)
-		return
-	}
-	p.std.detail("%d of %d: %s", e.Done, e.Total, e.Ref)
+	return lackingError(p.plan, lacks)
 }
 
 // dryRun prints the plan on stdout and fetches nothing but manifests, which it does not keep.
@@ -173,34 +163,9 @@ func (p *packing) writePlan(w io.Writer, n *packNeeds) error {
 	return err
 }
 
-func platformNames(sizes []oci.PlatformSize) string {
-	var names []string
-	for _, s := range sizes {
-		names = append(names, platformName(s.Platform))
-	}
-	return strings.Join(names, ", ")
-}
-
-// platformName returns the name of a platform, or a dash for content that has none.
-func platformName(p oci.Platform) string {
-	if p.OS == "" && p.Architecture == "" {
-		return "-"
-	}
-	return oci.FormatPlatform(p)
-}
-
 // describePlan writes totals, platforms, places and what is special.
 func (p *packing) describePlan(b *strings.Builder, n *packNeeds) {
-	fmt.Fprintf(b, "plan: %s, %s, %s", plural(n.size.Images, "image"), plural(n.size.Blobs, "blob"), formatSize(n.size.Bytes))
-	if saved := n.size.Sum - n.size.Bytes; saved > 0 {
-		fmt.Fprintf(b, " (%s without sharing)", formatSize(n.size.Sum))
-	}
-	b.WriteString("\n")
-	t := newTable("PLATFORM", ">IMAGES", ">SIZE")
-	for _, s := range p.plan.PlatformSizes() {
-		t.add(platformName(s.Platform), fmt.Sprint(s.Images), formatSize(s.Bytes))
-	}
-	_ = t.writeTo(b) // a strings.Builder takes all
+	describeSize(b, p.plan, n.size)
 	fmt.Fprintf(b, "store:  %s has %s, %s to fetch; %s free on %s\n",
 		n.store.path, formatSize(n.have), formatSize(n.fetch), formatSize(n.store.disk.free), n.store.disk.fsType)
 	fmt.Fprintf(b, "output: %s, at most %s; %s free on %s\n",
@@ -208,7 +173,10 @@ func (p *packing) describePlan(b *strings.Builder, n *packNeeds) {
 	if p.writer.Format == compress.XZ {
 		fmt.Fprintf(b, "xz:     %s\n", xzEngine(p.writer.XZProgram))
 	}
-	p.describeSpecial(b)
+	describeSpecial(b, p.plan, ", and the original index is kept in the bundle")
+	if n := len(p.failed); n > 0 {
+		fmt.Fprintf(b, "cannot be fetched: %s, why is said at the end: %s\n", plural(n, "image"), someNames(p.failedNames()))
+	}
 }
 
 // xzEngine says who writes xz.
@@ -217,50 +185,4 @@ func xzEngine(program string) string {
 		return "written by ferry itself, as there is no xz program on PATH; that is slower, and compresses less"
 	}
 	return "written with " + program
-}
-
-// describeSpecial writes what a user may not expect: images that keep or lack platforms, or get another digest.
-func (p *packing) describeSpecial(b *strings.Builder) {
-	rebuilt := 0
-	for _, image := range p.plan.Images {
-		switch {
-		case image.Pinned && image.Err == nil && image.Lacks():
-			fmt.Fprintf(b, "keeps all platforms, because it is named by digest, and lacks one of those asked for: %s\n", image.Ref)
-			continue
-		case image.Pinned:
-			fmt.Fprintf(b, "keeps all platforms, because it is named by digest (--repin filters it): %s\n", image.Ref)
-		case image.Original != nil:
-			rebuilt++
-		}
-		if image.Err == nil && image.Lacks() {
-			fmt.Fprintf(b, "has only %s: %s\n", platformNames(image.Platforms), image.Ref)
-		}
-	}
-	for _, image := range p.plan.Dropped {
-		fmt.Fprintf(b, "dropped, because it lacks a platform: %s\n", image.Ref)
-	}
-	if rebuilt > 0 {
-		fmt.Fprintf(b, "new digest, because platforms are left out: %s; signatures of the whole do not fit, and the original "+
-			"index is kept in the bundle\n", plural(rebuilt, "image"))
-	}
-	if n := len(p.failed); n > 0 {
-		fmt.Fprintf(b, "cannot be fetched: %s, why is said at the end: %s\n", plural(n, "image"), someNames(p.failedNames()))
-	}
-}
-
-// writePlatforms writes the table of images that lack a platform.
-func writePlatforms(w io.Writer, e *oci.MissingPlatformsError) error {
-	titles := []string{"IMAGE"}
-	for _, platform := range e.Platforms {
-		titles = append(titles, oci.FormatPlatform(platform))
-	}
-	t := newTable(titles...)
-	for _, row := range e.Images {
-		cells := []string{row.Ref.String()}
-		for _, has := range row.Has {
-			cells = append(cells, map[bool]string{true: "yes", false: "MISSING"}[has])
-		}
-		t.add(cells...)
-	}
-	return t.writeTo(w)
 }

@@ -76,8 +76,8 @@ func TestPackOnDiskThatIsTooSmall(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := packOptions{
-				Images: []string{r.Host() + "/pause:3.9"}, Store: filepath.Join(dir, "store"),
-				outputFlags: outputFlags{Output: output, Level: "default"}, Missing: "fail", Transfers: transferFlags{N: 2}, DryRun: c.dryRun,
+				imageFlags: imageFlags{Images: []string{r.Host() + "/pause:3.9"}, Missing: "fail"}, Store: filepath.Join(dir, "store"),
+				outputFlags: outputFlags{Output: output, Level: "default"}, Transfers: transferFlags{N: 2}, DryRun: c.dryRun,
 			}
 			o.Source.add(pflag.NewFlagSet("pack", pflag.ContinueOnError), sideSource)
 			std := &stdio{Out: io.Discard, Err: io.Discard, Now: time.Now, Getenv: func(string) string { return "" }}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// imageFlags are the flags of every command that takes images from registries: which images, which of their platforms,
+// and how the registries are spoken to.
+type imageFlags struct {
+	Images    []string // references
+	Files     []string // lists of references; "-" is stdin
+	Platforms []string // none: all
+	Missing   string   // what becomes of images that lack one of them: fail, available or drop
+	Repin     bool     // filter references with a digest, too
+	Source    registryFlags
+}
+
+// The values of --platform-missing.
+var missingPolicies = map[string]oci.MissingPolicy{
+	"fail": oci.MissingFail, "available": oci.MissingAvailable, "drop": oci.MissingDrop,
+}
+
+// add defines the flags.
+func (f *imageFlags) add(set *pflag.FlagSet) {
+	set.StringArrayVarP(&f.Files, "file", "f", nil, "read references from `FILE`, - is stdin (repeatable)")
+	set.StringSliceVar(&f.Platforms, "platform", nil, "keep only these `PLATFORMS`, such as linux/amd64,linux/arm64")
+	set.StringVar(&f.Missing, "platform-missing", "fail",
+		"an image that lacks one of them: fail, take what is available, or drop the image")
+	set.BoolVar(&f.Repin, "repin", false, "filter images that are named by digest, too; they get another digest")
+	f.Source.add(set, sideSource)
+}
+
+// planOptions returns what the flags say about a plan. All errors are mistakes in them.
+func (f *imageFlags) planOptions() (o oci.PlanOptions, err error) {
+	if _, ok := missingPolicies[f.Missing]; !ok {
+		return o, checkOneOf("platform-missing", f.Missing, "fail", "available", "drop")
+	}
+	o.Missing, o.Repin = missingPolicies[f.Missing], f.Repin
+	for _, s := range f.Platforms {
+		platform, err := oci.ParsePlatform(s)
+		if err != nil {
+			return o, usagef("--platform: %w", err)
+		}
+		o.Platforms = append(o.Platforms, platform)
+	}
+	return o, nil
+}
+
+// refs returns the references of the command line and of the lists.
+func (f *imageFlags) refs(std *stdio) ([]oci.Reference, error) {
+	refs, err := oci.ParseList("command line", strings.NewReader(strings.Join(f.Images, "\n")))
+	errs := []error{err}
+	for _, name := range f.Files {
+		more, err := readList(name, std)
+		errs = append(errs, err)
+		refs = append(refs, more...)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	refs = oci.Unique(refs)
+	switch {
+	case len(refs) == 0 && len(f.Files) > 0:
+		return nil, usagef("no image in %s", strings.Join(f.Files, ", "))
+	case len(refs) == 0:
+		return nil, usagef("no image: name some, or give a list with -f FILE")
+	}
+	return refs, nil
+}
+
+func readList(name string, std *stdio) ([]oci.Reference, error) {
+	if name == "-" {
+		return oci.ParseList("stdin", std.In)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, usagef("-f %s: it is a folder", name)
+	}
+	return oci.ParseList(name, f)
+}
