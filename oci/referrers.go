@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -26,6 +27,21 @@ type Referrer struct {
 	Tag     string // that names it, with FoundByTag; else empty
 }
 
+// FoundReferrer is a referrer as a registry tells of it: nothing of it has been read.
+type FoundReferrer struct {
+	Descriptor Descriptor
+	Found      FoundBy
+	Tag        string // that names it, with FoundByTag; else empty
+}
+
+// ReferrerFinder is a [Source] that can tell what is about a manifest.
+type ReferrerFinder interface {
+	// Referrers returns what is about the manifest subject of repo, in an order that depends on nothing else; one that is
+	// found in two ways by its subject comes once, one with a tag once more for each tag. None is no error. That they
+	// name their subject is for the caller to prove.
+	Referrers(ctx context.Context, repo Repository, subject digest.Digest) ([]FoundReferrer, error)
+}
+
 // Type returns what the manifest says to be: its artifactType, else the media type of its config, else nothing.
 func (m *Manifest) Type() string {
 	switch {
@@ -35,6 +51,12 @@ func (m *Manifest) Type() string {
 		return m.Config.MediaType
 	}
 	return ""
+}
+
+// CosignTags returns the tags under which cosign puts what is about the manifest with that digest, sorted.
+func CosignTags(subject digest.Digest) []string {
+	tag := FallbackTag(subject)
+	return []string{tag + ".att", tag + ".sbom", tag + ".sig"}
 }
 
 // cosignTag is the tag under which cosign puts what is about the manifest with that digest.

@@ -106,6 +106,12 @@ const (
 	EventMirrorPassed
 	// EventMirrorOff comes once for a mirror that is not asked any more.
 	EventMirrorOff
+	// EventNotListed comes once for a repository, the Host and its path, that does not list its tags, or not what is about
+	// its manifests: signatures that are found by that alone are not found.
+	EventNotListed
+	// EventAway comes once for a registry that cannot be reached and whose mirrors are asked for what is about its
+	// manifests.
+	EventAway
 )
 
 // Event tells of a disturbance that the client gets over by itself.
@@ -136,6 +142,9 @@ type Client struct {
 
 	sessions sessions
 	lists    lists
+	unlisted sync.Map // repositories of which EventNotListed was told
+	denied   sync.Map // repositories that deny what is about their manifests
+	turns    turns    // to change a fallback index
 	stats    counters
 
 	sweepOnce sync.Once // of the state of uploads
@@ -147,6 +156,9 @@ var (
 	_ oci.Sink     = (*Client)(nil)
 	_ oci.Mounter  = (*Client)(nil)
 	_ oci.Tagger   = (*Client)(nil)
+
+	_ oci.ReferrerFinder = (*Client)(nil)
+	_ oci.Attacher       = (*Client)(nil)
 )
 
 // NewClient returns a client that makes its connections when they are needed.

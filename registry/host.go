@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 
@@ -29,6 +30,9 @@ type host struct {
 
 	header  http.Header // sent with each request to this very host; nil is none
 	mirrors []*mirror
+	away    atomic.Bool // mirrors are asked in its place, see [Client.Referrers]
+
+	referrers referrersAPI
 
 	schemeMu sync.Mutex
 	scheme   string // empty until it is known
@@ -71,6 +75,7 @@ func (c *Client) newHost(name, addr string, o HostOptions) *host {
 		stall: c.opts.StallTimeout, clock: c.clock, next: newTransport(o, h.proxy),
 	}}}}
 	h.scheme = knownScheme(addr, o)
+	h.referrers.init(addr)
 	return h
 }
 

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"sync"
 
-	"oras.land/oras-go/v2/registry/remote/auth"
-
 	"github.com/ferry-oci/ferry/oci"
 )
 
@@ -41,11 +39,20 @@ var ErrNoCatalog = errors.New("the registry has no catalog of its repositories")
 // Errors: [oci.ErrNotFound] when there is no such repository, [oci.ErrDenied]; more than 500,000 tags, or one that is
 // no tag, are errors too.
 func (c *Client) Tags(ctx context.Context, repo oci.Repository) ([]string, error) {
-	check := func(tag string) error { return checkListed(oci.Reference{Repository: repo, Tag: tag}) }
-	return c.lists.once(ctx, repo, func() ([]string, error) {
-		names, err := c.list(ctx, listing{repo: repo, path: "tags/list", field: "tags", check: check})
+	h, err := c.host(repo.Host)
+	if err != nil {
+		return nil, err
+	}
+	return c.tagsAt(ctx, site{h: h, repo: repo})
+}
+
+// tagsAt is Tags of one server.
+func (c *Client) tagsAt(ctx context.Context, at site) ([]string, error) {
+	check := func(tag string) error { return checkListed(oci.Reference{Repository: at.repo, Tag: tag}) }
+	return c.lists.once(ctx, at.repo, func() ([]string, error) {
+		names, err := c.list(ctx, listing{site: at, path: "tags/list", field: "tags", check: check})
 		if err != nil {
-			return nil, fmt.Errorf("tags of %s: %w", repo, err)
+			return nil, fmt.Errorf("tags of %s: %w", at.repo, err)
 		}
 		return names, nil
 	})
@@ -64,9 +71,13 @@ func (c *Client) Catalog(ctx context.Context, host string) ([]string, error) {
 	check := func(path string) error {
 		return checkListed(oci.Reference{Repository: oci.Repository{Host: host, Path: path}, Tag: "x"})
 	}
-	repo := oci.Repository{Host: host} // the registry itself
-	return c.lists.once(ctx, repo, func() ([]string, error) {
-		names, err := c.list(ctx, listing{repo: repo, path: "_catalog", field: "repositories", check: check})
+	h, err := c.host(host)
+	if err != nil {
+		return nil, err
+	}
+	at := site{h: h, repo: oci.Repository{Host: host}} // the registry itself
+	return c.lists.once(ctx, at.repo, func() ([]string, error) {
+		names, err := c.list(ctx, listing{site: at, path: "_catalog", field: "repositories", check: check})
 		var status *Error
 		if errors.As(err, &status) && (status.Code == codeUnsupported || slices.Contains(
 			[]int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented}, status.Status)) {
@@ -147,7 +158,7 @@ func (l *lists) once(ctx context.Context, repo oci.Repository, read func() ([]st
 
 // listing is a question for a list of names.
 type listing struct {
-	repo  oci.Repository // without a path for the registry's own list
+	site  // its repository has no path for the registry's own list
 	path  string
 	field string // of the answer
 	check func(name string) error
@@ -202,21 +213,18 @@ func (n *names) add(page []string) error {
 
 // firstPage asks for the first page in the largest size that the registry does not refuse.
 func (c *Client) firstPage(ctx context.Context, l listing) (page []string, next *url.URL, err error) {
-	h, err := c.host(l.repo.Host)
+	u, err := l.url(ctx, l.path)
 	if err != nil {
 		return nil, nil, err
 	}
-	u, err := h.base(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	u.Path += strings.TrimPrefix(l.repo.Path+"/", "/") + l.path
+	query := u.Query()
 	for i, size := range pageSizes {
-		u.RawQuery = ""
+		query.Del("n")
 		if size > 0 {
-			u.RawQuery = "n=" + strconv.Itoa(size)
+			query.Set("n", strconv.Itoa(size))
 		}
-		page, next, err = c.readPage(ctx, l, &u)
+		u.RawQuery = query.Encode()
+		page, next, err = c.readPage(ctx, l, u)
 		var status *Error
 		refused := errors.As(err, &status) && slices.Contains(
 			[]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, status.Status)
@@ -229,11 +237,9 @@ func (c *Client) firstPage(ctx context.Context, l listing) (page []string, next 
 
 // readPage reads the page at u. The next one's URL is nil after the last page.
 func (c *Client) readPage(ctx context.Context, l listing, u *url.URL) (page []string, next *url.URL, err error) {
-	h, err := c.host(l.repo.Host)
-	if err != nil {
-		return nil, nil, err
-	}
-	raw, resp, err := c.readAnswer(ctx, h, maxListPage, func() (*http.Response, error) { return l.send(ctx, h, u) })
+	raw, resp, err := c.readAnswer(ctx, l.h, maxListPage, func() (*http.Response, error) {
+		return l.get(ctx, u, "application/json")
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -242,21 +248,6 @@ func (c *Client) readPage(ctx context.Context, l listing, u *url.URL) (page []st
 	}
 	next, err = nextPage(resp)
 	return page, next, err
-}
-
-// send asks for the page at u.
-func (l listing) send(ctx context.Context, h *host, u *url.URL) (*http.Response, error) {
-	scope := "registry:catalog:*"
-	if l.repo.Path != "" {
-		scope = auth.ScopeRepository(l.repo.Path, auth.ActionPull)
-	}
-	ctx = auth.AppendScopesForHost(ctx, h.addr, scope)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, fmt.Errorf("registry host %q: %w", h.name, err)
-	}
-	req.Header.Set("Accept", "application/json")
-	return h.do(l.repo, req, http.StatusOK)
 }
 
 // parse reads the names of one page. Registries write null for none.

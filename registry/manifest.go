@@ -215,6 +215,13 @@ func (c *Client) putManifest(ctx context.Context, to oci.Repository, target stri
 		return err
 	}
 	resp.Body.Close()
+	if resp.Header.Get(headerSubject) != "" {
+		h, err := c.host(to.Host)
+		if err != nil {
+			return err
+		}
+		h.referrers.set(apiThere)
+	}
 	return checkStored(resp, to, d)
 }
 

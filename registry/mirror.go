@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"oras.land/oras-go/v2/registry/remote/auth"
+
 	"github.com/ferry-oci/ferry/oci"
 )
 
@@ -139,6 +141,55 @@ func (m *mirror) place(repo oci.Repository, u use) (oci.Repository, bool) {
 		rest = m.Mirror.Path + "/" + rest
 	}
 	return oci.Repository{Host: m.Mirror.Host, Path: rest}, true
+}
+
+// site is a server and the repository there that is asked about. For a repository without a path it is the registry
+// itself.
+type site struct {
+	h    *host
+	repo oci.Repository
+	ns   string // the registry that a mirror is asked about; empty when it is no mirror
+}
+
+// mirrorSite returns the first mirror of h that may tell what tags name in repo, and whether there is one.
+func (h *host) mirrorSite(repo oci.Repository) (site, bool) {
+	for _, m := range h.mirrors {
+		if at, ok := m.place(repo, useTag); ok {
+			return site{h: m.host, repo: at, ns: repo.Host}, true
+		}
+	}
+	return site{}, false
+}
+
+// url returns the URL of what is at path behind the repository.
+func (s site) url(ctx context.Context, path string) (*url.URL, error) {
+	u, err := s.h.base(ctx)
+	if err != nil {
+		return nil, err
+	}
+	u.Path += strings.TrimPrefix(s.repo.Path+"/", "/") + path
+	if s.ns != "" {
+		u.RawQuery = url.Values{"ns": {s.ns}}.Encode()
+	}
+	return &u, nil
+}
+
+// get asks for what is at u.
+func (s site) get(ctx context.Context, u *url.URL, accept string) (*http.Response, error) {
+	scope := "registry:catalog:*"
+	if s.repo.Path != "" {
+		scope = auth.ScopeRepository(s.repo.Path, auth.ActionPull)
+	}
+	ctx = auth.AppendScopesForHost(ctx, s.h.addr, scope)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("registry host %q: %w", s.h.name, err)
+	}
+	for name, values := range s.h.header {
+		req.Header[name] = values
+	}
+	req.Header.Set("Accept", accept)
+	return s.h.do(s.repo, req, http.StatusOK)
 }
 
 // newMirrors returns the mirrors of the registry h. The caller holds c.mu.

@@ -131,6 +131,11 @@ func showEvent(std *stdio, e registry.Event) {
 	switch e.Kind {
 	case registry.EventWaiting:
 		std.say("%s asks to wait %s: %v", e.Host, e.Wait, e.Why)
+	case registry.EventNotListed:
+		std.detail("%s: does not list what belongs to its images, so signatures that only a list tells of are left out: %v",
+			e.Host, e.Why)
+	case registry.EventAway:
+		std.warn("%s cannot be reached; what belongs to its images is what its mirrors tell", e.Host)
 	case registry.EventResumed:
 		std.detail("%s: the transfer goes on where it was cut: %v", e.Host, e.Why)
 	default:

@@ -61,6 +61,8 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, q *Request) {
 		s.serveTags(w, r, q)
 	case Catalog:
 		s.serveCatalog(w, r)
+	case Referrers:
+		s.serveReferrers(w, r, q)
 	default:
 		apiError(w, http.StatusNotFound, "UNSUPPORTED", "no such endpoint")
 	}

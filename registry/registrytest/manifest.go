@@ -71,7 +71,7 @@ func (s *Server) putManifest(w http.ResponseWriter, r *http.Request, q *Request)
 		return
 	}
 	s.setDigest(w, d)
-	if m.Subject != nil {
+	if m.Subject != nil && !s.o.NoReferrers {
 		w.Header().Set("OCI-Subject", m.Subject.Digest.String())
 	}
 	w.Header().Set("Location", "/v2/"+q.Repo+"/manifests/"+d.String())

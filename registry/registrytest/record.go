@@ -11,16 +11,17 @@ import (
 type Kind string
 
 const (
-	Ping     Kind = "ping"
-	Blob     Kind = "blob"
-	Upload   Kind = "upload" // POST opens a session, PATCH and PUT fill it
-	Mount    Kind = "mount"
-	Manifest Kind = "manifest"
-	Tags     Kind = "tags"
-	Catalog  Kind = "catalog"
-	Token    Kind = "token"
-	Storage  Kind = "storage" // anything on the storage host
-	Other    Kind = "other"
+	Ping      Kind = "ping"
+	Blob      Kind = "blob"
+	Upload    Kind = "upload" // POST opens a session, PATCH and PUT fill it
+	Mount     Kind = "mount"
+	Manifest  Kind = "manifest"
+	Tags      Kind = "tags"
+	Catalog   Kind = "catalog"
+	Referrers Kind = "referrers"
+	Token     Kind = "token"
+	Storage   Kind = "storage" // anything on the storage host
+	Other     Kind = "other"
 )
 
 // Request is one that the registry got.
@@ -66,7 +67,7 @@ func parse(r *http.Request) *Request {
 	for _, part := range []struct {
 		sep  string
 		kind Kind
-	}{{"/blobs/uploads/", Upload}, {"/blobs/", Blob}, {"/manifests/", Manifest}} {
+	}{{"/blobs/uploads/", Upload}, {"/blobs/", Blob}, {"/manifests/", Manifest}, {"/referrers/", Referrers}} {
 		if i := strings.LastIndex(path, part.sep); i > 0 {
 			q.Kind, q.Repo, q.Ref = part.kind, path[:i], path[i+len(part.sep):]
 			break

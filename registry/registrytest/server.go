@@ -94,7 +94,9 @@ type Options struct {
 	// MaxPage is the size of a page of a list; more is refused. 0 sends all in one unless the request asks for less.
 	MaxPage   int
 	PageLinks PageLinks
-	NoCatalog bool
+	// NoReferrers has no referrers API, as CNCF distribution.
+	NoReferrers bool
+	NoCatalog   bool
 	// CatalogBasic wants user name and password for the catalog, whatever Auth is, as Harbor does.
 	CatalogBasic bool
 
