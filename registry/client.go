@@ -60,6 +60,8 @@ type HostOptions struct {
 	Mirrors []Mirror
 	// MirrorsOnly leaves out the registry itself when something is read.
 	MirrorsOnly bool
+	// Err is what is wrong with the options, unless it is nil. All that the registry is asked for ends with it.
+	Err error
 }
 
 // Options are the options of a [Client]. The zero value works.

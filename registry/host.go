@@ -51,16 +51,19 @@ func (c *Client) host(name string) (*host, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if h := c.hosts[name]; h != nil {
-		return h, nil
+	h := c.hosts[name]
+	if h == nil {
+		var opts HostOptions
+		if c.opts.Host != nil {
+			opts = c.opts.Host(name)
+		}
+		h = c.newHost(name, apiAddr(name), opts)
+		h.mirrors = c.newMirrors(h)
+		c.hosts[name] = h
 	}
-	var opts HostOptions
-	if c.opts.Host != nil {
-		opts = c.opts.Host(name)
+	if h.opts.Err != nil {
+		return nil, fmt.Errorf("%s: %w", name, h.opts.Err)
 	}
-	h := c.newHost(name, apiAddr(name), opts)
-	h.mirrors = c.newMirrors(h)
-	c.hosts[name] = h
 	return h, nil
 }
 
@@ -176,11 +179,13 @@ func (h *host) probe(ctx context.Context) (string, error) {
 			resp.Body.Close()
 			return string(scheme), nil
 		}
-		if ctx.Err() != nil {
-			return "", h.cleanError(req, err)
+		err = h.cleanError(req, err)
+		var refused *ProxyError // which tells nothing of the host
+		if ctx.Err() != nil || errors.As(err, &refused) {
+			return "", err
 		}
 		if first == nil {
-			first = h.cleanError(req, err)
+			first = err
 		}
 	}
 	return "", first

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
-	"github.com/ferry-oci/ferry/registry"
 )
 
 // Exit codes, a contract with the scripts that call ferry.
@@ -77,7 +75,16 @@ type side string
 const (
 	sideSource side = "src"
 	sideDest   side = "dest"
+	sideOnly   side = "" // of a command that speaks to one registry alone
 )
+
+// flag returns the full name of a flag of the end, such as src-ca for ca.
+func (s side) flag(name string) string {
+	if s == sideOnly {
+		return name
+	}
+	return string(s) + "-" + name
+}
 
 // endError says which end of a copy failed, so that the hint can name the flags of that end. Its text is that of the
 // error inside.
@@ -158,74 +165,6 @@ func hints(err error) []string {
 	}
 	return connectionHints(err)
 }
-
-// connectionHints returns what the user can do when a registry could not be spoken to.
-func connectionHints(err error) []string {
-	f := flagsOf(err)
-	var certificate *registry.CertificateError
-	var unreachable *registry.UnreachableError
-	switch {
-	case errors.As(err, &certificate) && untrusted(certificate):
-		return []string{
-			fmt.Sprintf("the certificate is issued by %q; if you trust that authority, name its file: %s FILE",
-				certificate.Issuer, f.name("ca")),
-			fmt.Sprintf("%s=false checks no certificate, for a network that can be trusted", f.name("tls-verify")),
-		}
-	case errors.As(err, &certificate):
-		return []string{fmt.Sprintf("%s=false checks no certificate, for a network that can be trusted", f.name("tls-verify"))}
-	case errors.Is(err, registry.ErrPlainHTTP):
-		return []string{fmt.Sprintf("%s=false allows plain http", f.name("tls-verify"))}
-	case errors.Is(err, oci.ErrDenied):
-		return deniedHints(err, f)
-	case errors.As(err, &unreachable):
-		return []string{"check the name, the port and the proxy (HTTPS_PROXY, NO_PROXY)"}
-	}
-	return nil
-}
-
-// untrusted tells a certificate of an unknown authority from one that is out of date or another host's.
-func untrusted(e *registry.CertificateError) bool {
-	var authority x509.UnknownAuthorityError
-	return errors.As(e, &authority)
-}
-
-// endFlags names the flags of one end of a copy, or those of both when the end is not known.
-type endFlags struct{ sides []side }
-
-func flagsOf(err error) endFlags {
-	var end *endError
-	if errors.As(err, &end) {
-		return endFlags{[]side{end.side}}
-	}
-	return endFlags{[]side{sideSource, sideDest}}
-}
-
-func (f endFlags) name(flag string) string {
-	var names []string
-	for _, s := range f.sides {
-		names = append(names, fmt.Sprintf("--%s-%s", s, flag))
-	}
-	return strings.Join(names, " or ")
-}
-
-// deniedHints says where credentials were looked for.
-func deniedHints(err error, f endFlags) []string {
-	login := fmt.Sprintf("log in with `docker login HOST` or `skopeo login HOST`, or give %s USER", f.name("creds"))
-	var looked *lookedError
-	if errors.As(err, &looked) {
-		return []string{"credentials were looked for in " + strings.Join(looked.files, ", "), login}
-	}
-	return []string{login}
-}
-
-// lookedError carries the credential files that were looked at. Its text is that of the error inside.
-type lookedError struct {
-	files []string
-	err   error
-}
-
-func (e *lookedError) Error() string { return e.err.Error() }
-func (e *lookedError) Unwrap() error { return e.err }
 
 // isNoSpace reports whether a disk or a quota is full.
 func isNoSpace(err error) bool {

@@ -64,7 +64,7 @@ func TestHints(t *testing.T) {
 		},
 		{"plain http", sideDest.at(fmt.Errorf("h: %w", registry.ErrPlainHTTP)), []string{"--dest-tls-verify=false allows plain http"}, ""},
 		{
-			"denied", (&remote{side: sideSource, looked: []string{"/a/config.json", "/b/auth.json"}}).explain(oci.ErrDenied),
+			"denied", (&remote{side: sideSource, who: &identity{looked: []string{"/a/config.json", "/b/auth.json"}}}).explain(oci.ErrDenied),
 			[]string{"/a/config.json, /b/auth.json", "docker login", "skopeo login", "--src-creds USER"},
 			"dest",
 		},
@@ -73,6 +73,24 @@ func TestHints(t *testing.T) {
 		{"later version", bundle.ErrVersion, []string{"this is ferry"}, ""},
 		{"bad list", &oci.LineError{File: "l", Line: 1}, []string{"one image a line"}, "--help"},
 		{"nobody there", &registry.UnreachableError{Host: "h", Err: syscall.ECONNREFUSED}, []string{"port"}, ""},
+		{
+			"proxy wants a password", sideSource.at(&registry.ProxyError{Proxy: "p:1", Host: "h", Status: 407}),
+			[]string{"HTTPS_PROXY=http://USER:PASSWORD@p:1", "--src-proxy=none"},
+			"dest",
+		},
+		{"proxy not there", &registry.ProxyError{Proxy: "p:1", Host: "h", Err: syscall.ECONNREFUSED}, []string{"check the proxy's name"}, ""},
+		{"proxy refuses", &registry.ProxyError{Proxy: "p:1", Host: "h", Status: 403}, []string{"will not reach h", "NO_PROXY"}, ""},
+		{
+			"proxy that reads along",
+			sideSource.at(&registry.CertificateError{Host: "h", Issuer: "CN=Corp", Proxy: "p:1", Err: x509.UnknownAuthorityError{}}),
+			[]string{`"CN=Corp"`, "--src-ca FILE", "the proxy p:1 stands before h", "--src-proxy=none"},
+			"=false",
+		},
+		{
+			"client certificate", sideDest.at(&registry.ClientCertificateError{Host: "h:1", Err: errors.New("required")}),
+			[]string{"--dest-cert-dir DIR", "/etc/docker/certs.d/h:1/client.cert"},
+			"src",
+		},
 		{"stopped by the user", &interruptedError{sideDest.at(untrusted)}, nil, "ca"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

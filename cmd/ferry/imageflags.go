@@ -34,6 +34,7 @@ func (f *imageFlags) add(set *pflag.FlagSet) {
 		"an image that lacks one of them: fail, take what is available, or drop the image")
 	set.BoolVar(&f.Repin, "repin", false, "filter images that are named by digest, too; they get another digest")
 	f.Source.add(set, sideSource)
+	f.Source.addMirrors(set)
 }
 
 // planOptions returns what the flags say about a plan. All errors are mistakes in them.
@@ -71,12 +72,16 @@ func (f *imageFlags) refs(std *stdio) ([]oci.Reference, error) {
 	case len(refs) == 0:
 		return nil, usagef("no image: name some, or give a list with -f FILE")
 	}
-	return refs, nil
+	return refs, f.Source.checkHosts(refs)
 }
 
 func readList(name string, std *stdio) ([]oci.Reference, error) {
 	if name == "-" {
-		return oci.ParseList("stdin", std.In)
+		in, err := std.takeInput("-f -")
+		if err != nil {
+			return nil, err
+		}
+		return oci.ParseList("stdin", in)
 	}
 	f, err := os.Open(name)
 	if err != nil {

@@ -44,6 +44,10 @@ func TestScripts(t *testing.T) {
 			"spoil":   inStory((*story).spoil),
 			"digest":  inStory((*story).digest),
 
+			"proxy":  inStory((*story).proxy),
+			"served": inStory((*story).served),
+			"any":    inStory((*story).any),
+
 			"harbor":      inStory((*story).harbor),
 			"project":     inStory((*story).project),
 			"pushed":      inStory((*story).pushed),

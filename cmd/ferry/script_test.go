@@ -26,8 +26,9 @@ type story struct {
 	tb         testing.TB
 	registries map[string]*registrytest.Server
 	harbors    map[string]*harbortest.Server // their registries are among registries, too
-	stalled    map[string]chan struct{}      // closed when the registry of that name stands still
-	stores     map[string]*oci.Store         // held open
+	proxies    map[string]*registrytest.Proxy
+	stalled    map[string]chan struct{} // closed when the registry of that name stands still
+	stores     map[string]*oci.Store    // held open
 }
 
 type storyKey struct{}
@@ -35,7 +36,7 @@ type storyKey struct{}
 func setUpStory(env *testscript.Env) error {
 	env.Values[storyKey{}] = &story{
 		tb: env.T().(testing.TB), registries: map[string]*registrytest.Server{}, harbors: map[string]*harbortest.Server{},
-		stalled: map[string]chan struct{}{}, stores: map[string]*oci.Store{},
+		proxies: map[string]*registrytest.Proxy{}, stalled: map[string]chan struct{}{}, stores: map[string]*oci.Store{},
 	}
 	// No credentials of the machine, and no proxy of it either.
 	env.Setenv("HOME", env.WorkDir)
@@ -115,13 +116,20 @@ func imageName(short string) string {
 	return "quay.io/" + short + "/app@" + testImages[short].graph().Digest.String()
 }
 
-// registry NAME [tls] [basic] [immutable] [nocatalog] starts a registry and sets $NAME to its address, and writes NAME.pem.
+// registry NAME [tls] [mutual] [basic] [bearer] [immutable] [nocatalog] starts a registry and sets $NAME to its address, and
+// writes NAME.pem. With mutual it wants a client certificate, which is in NAME.d.
 func (s *story) registry(ts *testscript.TestScript, args []string) error {
 	var o registrytest.Options
+	var clients *registrytest.Authority
 	for _, word := range args[1:] {
 		switch word {
 		case "tls":
 			o.TLS = true
+		case "mutual":
+			clients = registrytest.NewAuthority(s.tb, "clients")
+			o.TLS, o.ClientCA = true, clients.CA()
+		case "bearer":
+			o.Auth, o.Username, o.Password = registrytest.Bearer, "ada", "secret"
 		case "basic":
 			o.Auth, o.Username, o.Password = registrytest.Basic, "ada", "secret"
 		case "immutable":
@@ -135,6 +143,9 @@ func (s *story) registry(ts *testscript.TestScript, args []string) error {
 	r := registrytest.New(s.tb, o)
 	s.registries[args[0]] = r
 	ts.Setenv(args[0], r.Host())
+	if clients != nil {
+		return writeClientFiles(ts, args[0], clients, r.CAPEM())
+	}
 	if o.TLS {
 		return os.WriteFile(ts.MkAbs(args[0]+".pem"), r.CAPEM(), 0o644)
 	}

@@ -25,6 +25,8 @@ type stdio struct {
 	Now    func() time.Time
 	Getenv func(string) string
 
+	taken string // who reads In
+
 	mu    sync.Mutex
 	above io.Writer // while a bar is drawn: writes above it
 }
@@ -37,6 +39,15 @@ func newStdio() *stdio {
 		Now:      time.Now,
 		Getenv:   os.Getenv,
 	}
+}
+
+// takeInput returns In for the flag or the argument by. What one of them reads another cannot read.
+func (std *stdio) takeInput(by string) (io.Reader, error) {
+	if std.taken != "" {
+		return nil, usagef("%s: stdin is read by %s already", by, std.taken)
+	}
+	std.taken = by
+	return std.In, nil
 }
 
 // say prints a line for the eye, unless -q.

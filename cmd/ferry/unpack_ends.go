@@ -87,7 +87,11 @@ func verifyFirst(ctx context.Context, o *unpackOptions, std *stdio) error {
 
 // openPipe opens a bundle that comes through a pipe, which is an oci.OrderedSource.
 func openPipe(ctx context.Context, o *unpackOptions, std *stdio) (packed, error) {
-	s, err := bundle.OpenStream(untilDone(ctx, std.In), bundle.Options{Reader: reading()})
+	in, err := std.takeInput("BUNDLE -")
+	if err != nil {
+		return nil, err
+	}
+	s, err := bundle.OpenStream(untilDone(ctx, in), bundle.Options{Reader: reading()})
 	if err != nil {
 		return nil, err
 	}
