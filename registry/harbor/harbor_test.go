@@ -187,9 +187,9 @@ func TestCreateProject(t *testing.T) {
 	if has, err := c.HasProject(ctx, "2024"); has || err != nil {
 		t.Errorf("a project that is not there: got %v, %v", has, err)
 	}
-	for range 2 { // the second one finds it there
-		if err := c.CreateProject(ctx, "2024", true); err != nil {
-			t.Fatal(err)
+	for i := range 2 { // the second one finds it there
+		if created, err := c.CreateProject(ctx, "2024", true); err != nil || created != (i == 0) {
+			t.Fatalf("time %d: got %v, %v", i, created, err)
 		}
 	}
 	if has, err := c.HasProject(ctx, "2024"); !has || err != nil {
@@ -201,7 +201,7 @@ func TestCreateProject(t *testing.T) {
 	if p, err := c.Project(ctx, "2024"); err != nil || p.Name != "2024" {
 		t.Errorf("a project whose name is a number: got %v, %v", p, err)
 	}
-	if err := c.CreateProject(ctx, "private", false); err != nil {
+	if _, err := c.CreateProject(ctx, "private", false); err != nil {
 		t.Fatal(err)
 	}
 	if p, err := c.Project(ctx, "private"); err != nil || p.Public() {
@@ -210,7 +210,7 @@ func TestCreateProject(t *testing.T) {
 	o := withUser
 	o.NoCreate = true
 	c, _ = client(t, harbortest.New(t, o).Host())
-	if err := c.CreateProject(ctx, "x", false); !errors.Is(err, oci.ErrDenied) || !strings.Contains(err.Error(), "create project x") {
+	if _, err := c.CreateProject(ctx, "x", false); !errors.Is(err, oci.ErrDenied) || !strings.Contains(err.Error(), "create project x") {
 		t.Errorf("without the right: got %v", err)
 	}
 }
@@ -261,6 +261,69 @@ func TestSettings(t *testing.T) {
 	c, _ = client(t, h.Host())
 	if _, known, err := c.Quota(t.Context(), "k8s"); known || err != nil {
 		t.Errorf("a quota that is withheld: got %v, %v", known, err)
+	}
+}
+
+// What a user may do is asked of the token server, with nothing opened at the registry.
+func TestMayPush(t *testing.T) {
+	h := harbortest.New(t, withUser)
+	h.AddProject(harbortest.Project{Name: "mine"})
+	h.AddProject(harbortest.Project{Name: "read", ReadOnly: true})
+	h.AddProject(harbortest.Project{Name: "theirs", Hidden: true})
+	c, api := client(t, h.Host())
+	for repo, want := range map[string]bool{"mine/a/b": true, "read/a": false, "theirs/a": false, "none/a": false} {
+		if may, known, err := c.MayPush(t.Context(), repo); may != want || !known || err != nil {
+			t.Errorf("%s: got %v, known %v, %v", repo, may, known, err)
+		}
+	}
+	if has, err := c.HasProject(t.Context(), "theirs"); !has || err != nil {
+		t.Errorf("a project that the user may not see: got %v, %v", has, err)
+	}
+	if n := h.Count("", ""); n != 0 {
+		t.Errorf("%d requests to the registry", n)
+	}
+	content := []byte("x")
+	blob := oci.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromBytes(content), Size: 1}
+	err := api.Push(t.Context(), oci.Repository{Host: h.Host(), Path: "read/a"}, blob, contentOf(content))
+	if !errors.Is(err, oci.ErrDenied) || !strings.Contains(err.Error(), "read/a, action: push") {
+		t.Errorf("a push without the right: got %v", err)
+	}
+	stranger := registry.NewClient(registry.Options{Host: func(string) registry.HostOptions {
+		return registry.HostOptions{Credential: func(context.Context, oci.Repository) (registry.Credential, error) {
+			return registry.Credential{Username: testUser, Password: "wrong"}, nil
+		}}
+	}})
+	defer stranger.Close()
+	if c, err = harbor.Find(t.Context(), stranger, h.Host()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.MayPush(t.Context(), "mine/a"); !errors.Is(err, oci.ErrDenied) {
+		t.Errorf("a wrong password: got %v", err)
+	}
+}
+
+// A token that ferry cannot read says nothing about rights.
+func TestMayPushWithTokensOfAnotherKind(t *testing.T) {
+	for name, body := range map[string]string{
+		"no token": `{}`, "opaque": `{"token":"abc"}`, "no base64": `{"token":"a.*.c"}`, "no claims": `{"token":"a.e30.c"}`, "a page": `<html>`,
+	} {
+		h := harbortest.New(t, harbortest.Options{Token: body})
+		c, _ := client(t, h.Host())
+		if _, known, err := c.MayPush(t.Context(), "k8s/x"); known || err != nil {
+			t.Errorf("%s: got known %v, %v", name, known, err)
+		}
+	}
+}
+
+func TestTagImmutable(t *testing.T) {
+	h := harbortest.New(t, withUser)
+	h.AddProject(harbortest.Project{Name: "k8s", ImmutableTags: []string{"v*"}})
+	addImage(t, h, "k8s/sig/x", "x", "v1", "latest")
+	c, _ := client(t, h.Host())
+	for tag, want := range map[string]bool{"v1": true, "latest": false, "v2": false} {
+		if got, err := c.TagImmutable(t.Context(), "k8s", "sig/x", tag); got != want || err != nil {
+			t.Errorf("%s: got %v, %v", tag, got, err)
+		}
 	}
 }
 

@@ -61,36 +61,38 @@ func (c *Client) Project(ctx context.Context, name string) (Project, error) {
 	return p, nil
 }
 
-// HasProject reports whether there is a project of that name, which need not be one that the credential may see.
+// HasProject reports whether there is a project of that name, which need not be one that the user may see: Harbor
+// answers 403 of those, and 401 to who has not logged in.
 func (c *Client) HasProject(ctx context.Context, name string) (bool, error) {
 	_, err := c.call(ctx, name, registry.APIRequest{
 		Method: http.MethodHead, Path: root + "projects", Query: url.Values{"project_name": {name}},
 	})
-	if errors.Is(err, oci.ErrNotFound) {
+	switch {
+	case errors.Is(err, oci.ErrNotFound):
 		return false, nil
-	}
-	if err != nil {
+	case err != nil && !errors.Is(err, oci.ErrDenied):
 		return false, fmt.Errorf("project %s of %s: %w", name, c.host, err)
 	}
 	return true, nil
 }
 
-// CreateProject makes a project. One that is there already is left as it is, and no error. Errors: [oci.ErrDenied].
-func (c *Client) CreateProject(ctx context.Context, name string, public bool) error {
+// CreateProject makes a project, and reports whether it did: one that is there already is left as it is, and no error.
+// Errors: [oci.ErrDenied].
+func (c *Client) CreateProject(ctx context.Context, name string, public bool) (created bool, err error) {
 	body, err := json.Marshal(map[string]any{
 		"project_name": name, "metadata": map[string]string{"public": strconv.FormatBool(public)},
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
-	_, err = c.call(ctx, name, registry.APIRequest{
+	answer, err := c.call(ctx, name, registry.APIRequest{
 		Method: http.MethodPost, Path: root + "projects", Body: body,
 		Want: []int{http.StatusCreated, http.StatusConflict},
 	})
 	if err != nil {
-		return fmt.Errorf("create project %s of %s: %w", name, c.host, err)
+		return false, fmt.Errorf("create project %s of %s: %w", name, c.host, err)
 	}
-	return nil
+	return answer.Status == http.StatusCreated, nil
 }
 
 // Quota is how much a project may hold, in bytes.

@@ -46,6 +46,10 @@ func (w *statusWriter) WriteHeader(status int) {
 }
 
 func (h *Server) routeAPI(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == tokenPath {
+		h.serveToken(w, r)
+		return
+	}
 	path, ok := strings.CutPrefix(r.URL.EscapedPath(), apiRoot)
 	if !ok || strings.Contains(strings.ToUpper(path), "%2F") { // escaped once: the proxy in front makes a slash of it
 		refuse(w, http.StatusNotFound, "NOT_FOUND", "the resource is not found")
@@ -87,8 +91,11 @@ func (h *Server) knows(r *http.Request) bool {
 func (h *Server) serveProjects(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodHead:
-		if _, ok := h.Project(r.URL.Query().Get("project_name")); !ok {
+		switch p, ok := h.find(r.URL.Query().Get("project_name")); {
+		case !ok:
 			w.WriteHeader(http.StatusNotFound)
+		case p.Hidden:
+			w.WriteHeader(http.StatusForbidden)
 		}
 	case http.MethodPost:
 		h.createProject(w, r)
@@ -117,6 +124,9 @@ func (h *Server) createProject(w http.ResponseWriter, r *http.Request) {
 	case h.o.NoCreate:
 		refuse(w, http.StatusForbidden, "FORBIDDEN", "Only system admin can create project")
 	case taken:
+		h.mu.Lock()
+		h.project(body.Name).Late = false
+		h.mu.Unlock()
 		refuse(w, http.StatusConflict, "CONFLICT", fmt.Sprintf("The project named %s already exists", body.Name))
 	default:
 		h.AddProject(Project{Name: body.Name, Public: body.Metadata["public"] == "true", Quota: -1})
@@ -141,7 +151,7 @@ func (p *Project) row() map[string]any {
 }
 
 func (h *Server) serveProject(w http.ResponseWriter, r *http.Request, parts []string) {
-	p, ok := h.Project(parts[0])
+	p, ok := h.find(parts[0])
 	if _, err := strconv.Atoi(parts[0]); err == nil && r.Header.Get("X-Is-Resource-Name") != "true" {
 		ok = false // taken for an id
 	}
@@ -150,6 +160,8 @@ func (h *Server) serveProject(w http.ResponseWriter, r *http.Request, parts []st
 		return
 	}
 	switch {
+	case p.Hidden:
+		refuse(w, http.StatusForbidden, "FORBIDDEN", "forbidden")
 	case len(parts) == 1:
 		answer(w, p.row())
 	case len(parts) == 2 && parts[1] == "summary":
@@ -160,6 +172,8 @@ func (h *Server) serveProject(w http.ResponseWriter, r *http.Request, parts []st
 		h.serveRepositories(w, r, p)
 	case len(parts) == 4 && parts[1] == "repositories" && parts[3] == "artifacts":
 		h.serveArtifacts(w, r, p, parts[2])
+	case len(parts) == 6 && parts[1] == "repositories" && parts[3] == "artifacts" && parts[5] == "tags":
+		h.serveTags(w, r, p, parts[2], parts[4])
 	default:
 		refuse(w, http.StatusNotFound, "NOT_FOUND", "the resource is not found")
 	}
@@ -266,16 +280,42 @@ func (h *Server) serveRepositories(w http.ResponseWriter, r *http.Request, p Pro
 }
 
 func (h *Server) serveArtifacts(w http.ResponseWriter, r *http.Request, p Project, escaped string) {
+	if repo, ok := h.repository(w, p, escaped); ok {
+		sendPage(w, r, h.artifacts(repo))
+	}
+}
+
+// repository returns the repository of a path, whose name is escaped twice, or answers that there is none.
+func (h *Server) repository(w http.ResponseWriter, p Project, escaped string) (repo string, ok bool) {
 	once, err := url.PathUnescape(escaped)
 	if err == nil {
 		once, err = url.PathUnescape(once)
 	}
-	repo := p.Name + "/" + once
+	repo = p.Name + "/" + once
 	if err != nil || !slices.Contains(h.Repositories(), repo) {
 		refuse(w, http.StatusNotFound, "NOT_FOUND", fmt.Sprintf("repository %s not found", repo))
+		return "", false
+	}
+	return repo, true
+}
+
+// serveTags answers with the tags of an artifact.
+func (h *Server) serveTags(w http.ResponseWriter, r *http.Request, p Project, escaped, reference string) {
+	repo, ok := h.repository(w, p, escaped)
+	if !ok {
 		return
 	}
-	sendPage(w, r, h.artifacts(repo))
+	d, _, ok := h.Manifest(repo, reference)
+	if !ok {
+		refuse(w, http.StatusNotFound, "NOT_FOUND", fmt.Sprintf("artifact %s:%s not found", repo, reference))
+		return
+	}
+	var rows []any
+	for i, name := range tagsOf(h.Tags(repo), d.Digest) {
+		fixed := r.URL.Query().Get("with_immutable_status") == "true" && p.immutable(name)
+		rows = append(rows, map[string]any{"id": i + 1, "name": name, "push_time": h.pushedAt(repo, name), "immutable": fixed})
+	}
+	sendPage(w, r, rows)
 }
 
 // cosignTag is a tag by which cosign ties something to the manifest of a digest.

@@ -23,13 +23,22 @@ func (h *Server) serveRegistry(w http.ResponseWriter, r *http.Request, next http
 		return
 	}
 	project, _, _ := strings.Cut(name, "/")
-	p, known := h.Project(project)
+	p, known := h.find(project)
 	if !known {
 		w.Header().Set("Www-Authenticate", "")
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", fmt.Sprintf("project %s not found", project))
 		return
 	}
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+	isRead := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if action := map[bool]string{true: "pull", false: "push"}[isRead]; !p.allows(action) {
+		w.Header().Set("Www-Authenticate", `Basic realm="harbor"`)
+		repo, _, _ := strings.Cut(name, "/blobs/")
+		repo, _, _ = strings.Cut(repo, "/manifests/")
+		text := fmt.Sprintf("unauthorized to access repository: %s, action: %s", repo, action)
+		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", text+": "+text)
+		return
+	}
+	if isRead {
 		next.ServeHTTP(w, r)
 		return
 	}
@@ -38,7 +47,7 @@ func (h *Server) serveRegistry(w http.ResponseWriter, r *http.Request, next http
 		return
 	}
 	if from, _, _ := strings.Cut(r.URL.Query().Get("from"), "/"); from != "" {
-		if _, known := h.Project(from); !known {
+		if _, known := h.find(from); !known {
 			w.Header().Set("Www-Authenticate", "")
 			refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", fmt.Sprintf("project %s not found", from))
 			return

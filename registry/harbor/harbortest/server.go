@@ -31,6 +31,8 @@ type Options struct {
 	NoCreate bool
 	// NoQuota withholds what a project may hold, as from users that are no members of it.
 	NoQuota bool
+	// Token, unless empty, is the answer of the token server to those who ask what they may do.
+	Token string
 }
 
 // Project is one of a Harbor's.
@@ -40,6 +42,10 @@ type Project struct {
 	Quota  int64 // bytes; 0 and -1 are no limit
 	// Proxy makes it a cache of another registry.
 	Proxy bool
+	// ReadOnly lets the user of the registry pull only; Hidden does not even show the project to the user.
+	ReadOnly, Hidden bool
+	// Late keeps the project from being found until somebody tries to make it, as one that another makes meanwhile.
+	Late bool
 	// ImmutableTags are patterns as of path.Match without slashes; a tag that is there and matches is never put again.
 	ImmutableTags []string
 	// Retention, Immutability and Labels are what the API gives, JSON.
@@ -78,7 +84,7 @@ func New(tb testing.TB, o Options) *Server {
 	o.Registry.CatalogBasic = o.Registry.Auth != registrytest.NoAuth
 	o.Registry.Wrap = func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasPrefix(r.URL.Path, "/api/") {
+			if strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == tokenPath {
 				h.serveAPI(w, r)
 			} else {
 				h.serveRegistry(w, r, next)
@@ -112,6 +118,12 @@ func (h *Server) Project(name string) (Project, bool) {
 		return *p, true
 	}
 	return Project{}, false
+}
+
+// find is Project for those who ask from outside.
+func (h *Server) find(name string) (Project, bool) {
+	p, ok := h.Project(name)
+	return p, ok && !p.Late
 }
 
 // project is Project for a caller that holds h.mu.
