@@ -26,6 +26,7 @@ type deliverOptions struct {
 
 	Dest       registryFlags
 	Names      namingOptions
+	Harbor     harborFlags
 	WriteNames string // file for the names; empty: none
 	Existing   string // one of the constants above
 	Transfers  transferFlags
@@ -38,6 +39,7 @@ type deliverOptions struct {
 func (o *deliverOptions) add(set *pflag.FlagSet) {
 	o.Dest.add(set, sideDest)
 	o.Names.add(set)
+	o.Harbor.add(set)
 	o.Transfers.add(set)
 	set.StringVar(&o.WriteNames, "write-names", "", "write the names to `FILE`: source, tab, target")
 	set.StringVar(&o.Existing, "existing", existingOverwrite,
@@ -50,6 +52,9 @@ func (o *deliverOptions) add(set *pflag.FlagSet) {
 // check finds what is wrong with the options alone.
 func (o *deliverOptions) check() error {
 	if err := o.Transfers.check(); err != nil {
+		return err
+	}
+	if err := o.Harbor.check(); err != nil {
 		return err
 	}
 	if err := checkOneOf("existing", o.Existing, existingOverwrite, existingKeep, existingFail); err != nil {
@@ -129,11 +134,17 @@ type delivery struct {
 	// what is to be done about each. A step may refuse the plan, and may change what a name is to mean, see plannedName.
 	steps []func(ctx context.Context, names []*plannedName) error
 
+	// wasPublic reports whether everybody may pull the image where it comes from; nil means that it is not known of any.
+	wasPublic func(*deliverable) bool
+
 	keepGoing bool // an end without any image is partial, too
 
 	images []*deliverable
 	failed []failedImage  // images that were asked for, and of which it is known before the copy that they cannot be had
 	names  []*plannedName // one for each image and each of its names, in the order of images
+
+	projects []*harborProject // those that the names are in, in their order
+	problems []planProblem    // why the plan cannot be carried out
 }
 
 // deliverable is an image that is to be at the target.
@@ -148,10 +159,11 @@ type deliverable struct {
 type plannedName struct {
 	image   *deliverable
 	target  registry.TargetName
-	at      int           // which of the targets it is
-	want    digest.Digest // what the name is to mean: the image, unless a step says otherwise
-	root    *oci.Node     // of want; nil until it is needed, when a step has not set it
-	current digest.Digest // what the name means at the target before the run; empty: nothing
+	at      int            // which of the targets it is
+	project *harborProject // nil when the target is no Harbor
+	want    digest.Digest  // what the name is to mean: the image, unless a step says otherwise
+	root    *oci.Node      // of want; nil until it is needed, when a step has not set it
+	current digest.Digest  // what the name means at the target before the run; empty: nothing
 	action  action
 	err     error // why the image is not at the target after the run
 }
@@ -179,6 +191,9 @@ func (n *plannedName) targetName() string {
 
 // run moves what the plan says and reports it.
 func (d *delivery) run(ctx context.Context) error {
+	if err := d.createProjects(ctx); err != nil {
+		return d.to.explain(err)
+	}
 	jobs, names, err := d.jobs(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.from.name(), err)

@@ -17,6 +17,9 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 	if d.names, err = planNames(images, namings); err != nil {
 		return err
 	}
+	if err := d.findProjects(ctx); err != nil {
+		return d.to.explain(err)
+	}
 	if err := d.survey(ctx); err != nil {
 		return d.to.explain(err)
 	}
@@ -36,7 +39,13 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 		return fmt.Errorf("at the target there is other content under %s:\n%s",
 			plural(len(taken), "name"), strings.Join(taken, "\n"))
 	}
-	return nil
+	if err := d.checkProjects(ctx); err != nil {
+		return d.to.explain(err)
+	}
+	if d.o.DryRun {
+		return nil // the plan shows first
+	}
+	return d.to.explain(d.refusal())
 }
 
 // planNames gives each image its names at each target; a nil naming keeps what it has. The error has all collisions.
@@ -78,14 +87,19 @@ func (d *delivery) survey(ctx context.Context) error {
 	if d.to.target == nil {
 		return nil
 	}
-	jobs := make([]oci.Job, len(d.names))
-	for i, n := range d.names {
-		jobs[i] = oci.Job{Name: n.image.ref.Name(), To: []oci.Target{{Repository: n.target.Repository, Tag: n.target.Tag}}}
+	var jobs []oci.Job
+	var asked []*plannedName
+	for _, n := range d.names {
+		if n.project != nil && (n.project.missing || n.project.refused) {
+			continue
+		}
+		to := oci.Target{Repository: n.target.Repository, Tag: n.target.Tag}
+		jobs, asked = append(jobs, oci.Job{Name: n.image.ref.Name(), To: []oci.Target{to}}), append(asked, n)
 	}
 	if err := oci.Survey(ctx, d.to, jobs, d.o.Transfers.N); err != nil {
 		return err
 	}
-	for i, n := range d.names {
+	for i, n := range asked {
 		n.current = jobs[i].To[0].Current
 	}
 	return nil
@@ -101,7 +115,7 @@ func (d *delivery) actionFor(n *plannedName) action {
 	return actionPush
 }
 
-// writePlan writes the table of --dry-run.
+// writePlan writes the table of --dry-run, and returns what keeps the plan from being carried out.
 func (d *delivery) writePlan(w io.Writer) error {
 	t := newTable("SOURCE", "TARGET", "RENAMED BY", "AT THE TARGET")
 	for _, n := range d.names {
@@ -110,12 +124,17 @@ func (d *delivery) writePlan(w io.Writer) error {
 	if err := t.writeTo(w); err != nil {
 		return err
 	}
-	return d.writeNames(true)
+	if err := d.writeNames(true); err != nil {
+		return err
+	}
+	return d.to.explain(d.refusal())
 }
 
 // state says what the name is at the target and what would become of it.
 func (n *plannedName) state() string {
 	switch {
+	case n.project != nil && n.project.missing:
+		return "new, and so is its project"
 	case n.target.Tag == "":
 		return "by digest"
 	case n.current == "":

@@ -71,6 +71,7 @@ func (d *delivery) say(r *oci.Report, whole bool) {
 	if nothing {
 		d.std.say("nothing was moved: the target has all of it already")
 	}
+	d.sayPrivate()
 }
 
 // sayName prints what is to be known about one name: that it was renamed, or that its tag has changed or was kept.

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/registry"
 )
 
 // target is what images can be delivered to.
@@ -21,8 +22,9 @@ type target interface {
 type destination struct {
 	target // nil when it is not there yet and nothing is to be moved
 
-	explain func(error) error // adds what the hints need
-	close   func() error      // for a layout, makes all that was pushed safe on the disk
+	registry *registry.Client  // nil for a layout
+	explain  func(error) error // adds what the hints need
+	close    func() error      // for a layout, makes all that was pushed safe on the disk
 }
 
 func openDestination(o *deliverOptions, std *stdio) (*destination, error) {
@@ -33,7 +35,7 @@ func openDestination(o *deliverOptions, std *stdio) (*destination, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &destination{target: r.Client, explain: r.explain, close: func() error { r.Close(); return nil }}, nil
+	return &destination{target: r.Client, registry: r.Client, explain: r.explain, close: func() error { r.Close(); return nil }}, nil
 }
 
 func openLayout(dir string, dryRun bool) (*destination, error) {

@@ -38,8 +38,8 @@ func (s *story) harbor(ts *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// project HARBOR NAME [public] [proxy] [rules] [quota=BYTES] [immutable=PATTERN] makes a project. With rules it has some
-// for retention and immutable tags, and a label.
+// project HARBOR NAME [public] [proxy] [readonly] [hidden] [late] [rules] [quota=BYTES] [immutable=PATTERN] makes a
+// project, or sets it up anew. With rules it has some for retention and immutable tags, and a label.
 func (s *story) project(_ *testscript.TestScript, args []string) error {
 	p := harbortest.Project{Name: args[1]}
 	for _, word := range args[2:] {
@@ -49,6 +49,12 @@ func (s *story) project(_ *testscript.TestScript, args []string) error {
 			p.Public = true
 		case "proxy":
 			p.Proxy = true
+		case "readonly":
+			p.ReadOnly = true
+		case "hidden":
+			p.Hidden = true
+		case "late":
+			p.Late = true
 		case "rules":
 			p.Retention = `{"id":3,"algorithm":"or","rules":[{"id":9,"template":"latestPushedK","params":{"latestPushedK":10}}]}`
 			p.Immutability = `[{"id":2,"disabled":false,"tag_selectors":[{"kind":"doublestar","pattern":"v*"}]}]`

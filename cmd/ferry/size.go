@@ -22,6 +22,21 @@ func formatSize(n int64) string {
 	return fmt.Sprintf("%.1f %cB", size, units[unit])
 }
 
+// formatBinary returns n bytes in powers of 1024, as Harbor shows its quotas: `812 B`, `10 GiB`.
+func formatBinary(n int64) string {
+	const units = "KMGTPE"
+	size, unit := float64(n), -1
+	for size >= 1023.95 && unit < len(units)-1 { // what would be printed as 1024
+		size /= 1024
+		unit++
+	}
+	text := strings.TrimSuffix(fmt.Sprintf("%.1f", size), ".0")
+	if unit < 0 {
+		return text + " B"
+	}
+	return text + " " + units[unit:unit+1] + "iB"
+}
+
 // formatDuration returns d as people read it, with two units at most: `0.3s`, `42s`, `3m05s`, `1h02m`, `3d04h`.
 func formatDuration(d time.Duration) string {
 	switch {

@@ -188,8 +188,9 @@ func (h *Server) serveSummary(w http.ResponseWriter, p Project) {
 	if hard == 0 {
 		hard = -1
 	}
+	used, _ := h.used(p.Name)
 	answer(w, map[string]any{"quota": map[string]any{
-		"hard": map[string]int64{"storage": hard}, "used": map[string]int64{"storage": h.used(p.Name)},
+		"hard": map[string]int64{"storage": hard}, "used": map[string]int64{"storage": used},
 	}})
 }
 

@@ -150,10 +150,9 @@ func (h *Server) APIRequests() []Request {
 	return slices.Clone(h.requests)
 }
 
-// used returns how many bytes a project holds, each content once.
-func (h *Server) used(project string) int64 {
-	seen := map[digest.Digest]bool{}
-	sum := int64(0)
+// used returns how many bytes a project holds, each content once, and which contents these are.
+func (h *Server) used(project string) (sum int64, seen map[digest.Digest]bool) {
+	seen = map[digest.Digest]bool{}
 	for _, repo := range h.Repositories() {
 		if !strings.HasPrefix(repo, project+"/") {
 			continue
@@ -165,7 +164,7 @@ func (h *Server) used(project string) int64 {
 			}
 		}
 	}
-	return sum
+	return sum, seen
 }
 
 // refuse answers in the form of both APIs.
