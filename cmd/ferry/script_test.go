@@ -152,7 +152,8 @@ func (s *story) registry(ts *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// mkbundle FILE IMAGE... writes a bundle of test images. An image as missing=NAME is recorded as missing.
+// mkbundle FILE IMAGE... writes a bundle of test images. An image as missing=NAME is recorded as missing, one as
+// public=HOST/PROJECT or private=HOST/PROJECT is a project of the registry that it is a backup of.
 func (s *story) makeBundle(ts *testscript.TestScript, args []string) error {
 	return writeTestBundle(ts.MkAbs(args[0]), args[1:]...)
 }
@@ -163,6 +164,11 @@ func writeTestBundle(path string, images ...string) error {
 	for _, short := range images {
 		if name, ok := strings.CutPrefix(short, "missing="); ok {
 			c.Missing = append(c.Missing, bundle.Missing{Name: name, Reason: "not found"})
+			continue
+		}
+		if visibility, name, ok := strings.Cut(short, "="); ok {
+			host, project, _ := strings.Cut(name, "/")
+			c.Projects = append(c.Projects, bundle.Project{Registry: host, Name: project, Public: visibility == "public"})
 			continue
 		}
 		g := testImages[short].graph()

@@ -111,7 +111,9 @@ func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 	if err != nil {
 		return err
 	}
-	d := &delivery{o: &o.deliverOptions, std: std, words: unpackWords, from: u, to: to, keepGoing: o.KeepGoing}
+	d := &delivery{
+		o: &o.deliverOptions, std: std, words: unpackWords, from: u, to: to, wasPublic: u.wasPublic, keepGoing: o.KeepGoing,
+	}
 	if err := d.plan(ctx, images, namings); err != nil {
 		return err
 	}

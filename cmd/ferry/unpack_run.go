@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
@@ -43,6 +45,14 @@ func (u *unpacking) choose() ([]*deliverable, error) {
 		}
 	}
 	return images, nil
+}
+
+// wasPublic reports whether the bundle says that everybody could pull the image where it was packed.
+func (u *unpacking) wasPublic(img *deliverable) bool {
+	name, _, _ := strings.Cut(img.ref.Path, "/")
+	return slices.ContainsFunc(u.in.Head().Projects, func(p bundle.Project) bool {
+		return p.Public && p.Registry == img.ref.Host && p.Name == name
+	})
 }
 
 func (u *unpacking) source() oci.Source { return u.in }
