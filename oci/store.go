@@ -378,10 +378,7 @@ func (s *Store) Drop(d Descriptor) error {
 		return err
 	}
 	s.setFresh(d, false)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return removeIfThere(path)
 }
 
 func blobFolder(a digest.Algorithm) string { return filepath.Join(ocispec.ImageBlobsDir, a.String()) }

@@ -11,13 +11,17 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
+
+	"github.com/ferry-oci/ferry/oci/durable"
 )
 
 const (
 	// maxJournal is the largest journal that is read, in bytes: some 300,000 references.
 	maxJournal = 128 << 20
 	journalExt = ".jsonl"
+	keptExt    = ".json" // of what Keep puts beside a journal
 )
 
 var journalKey = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
@@ -120,6 +124,26 @@ func (j *Journal) PutResolved(ref Reference, d Descriptor) error {
 	return nil
 }
 
+// Keep puts raw, of up to 128 MiB, beside the journal, in place of what was kept before: what a run that goes on has to
+// know of the first one. It goes with the journal.
+func (j *Journal) Keep(raw []byte) error {
+	if len(raw) > maxJournal {
+		return fmt.Errorf("%s: %d bytes to keep, at most %d", j.keptPath(), len(raw), maxJournal)
+	}
+	return durable.WriteFile(j.keptPath(), raw)
+}
+
+// Kept returns what Keep has put there, or [ErrNotFound].
+func (j *Journal) Kept() ([]byte, error) {
+	raw, err := durable.ReadFile(j.keptPath(), maxJournal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", j.keptPath(), ErrNotFound)
+	}
+	return raw, err
+}
+
+func (j *Journal) keptPath() string { return strings.TrimSuffix(j.f.Name(), journalExt) + keptExt }
+
 // Manifest returns the bytes of the manifest d from the store, proven, or [ErrNotFound].
 func (j *Journal) Manifest(ctx context.Context, d Descriptor) ([]byte, error) {
 	return j.s.Manifest(ctx, d)
@@ -135,7 +159,14 @@ func (j *Journal) Remove() error {
 	j.s.mu.Lock()
 	delete(j.s.journals, j.key)
 	j.s.mu.Unlock()
-	return errors.Join(j.close(), os.Remove(j.f.Name()))
+	return errors.Join(j.close(), os.Remove(j.f.Name()), removeIfThere(j.keptPath()))
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // RemoveJournal deletes the journal key, also one that cannot be read. One that is not there is no error.
@@ -149,11 +180,8 @@ func (s *Store) RemoveJournal(key string) error {
 	if j != nil {
 		return j.Remove()
 	}
-	err := os.Remove(filepath.Join(s.dir, plansDir, key+journalExt))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	path := filepath.Join(s.dir, plansDir, key)
+	return errors.Join(removeIfThere(path+journalExt), removeIfThere(path+keptExt))
 }
 
 func (j *Journal) close() error {

@@ -615,6 +615,40 @@ func openJournal(t *testing.T, s *oci.Store) *oci.Journal {
 	return j
 }
 
+// What is kept beside a journal is there for the next run, and goes with the journal.
+func TestJournalKeep(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	j := openJournal(t, s)
+	if _, err := j.Kept(); !errors.Is(err, oci.ErrNotFound) {
+		t.Errorf("nothing was kept: got %v", err)
+	}
+	if err := errors.Join(j.Keep([]byte("first")), j.Keep([]byte("second"))); err != nil {
+		t.Fatal(err)
+	}
+	abandon(t, s)
+	s = openStore(t, dir)
+	if raw, err := openJournal(t, s).Kept(); err != nil || string(raw) != "second" {
+		t.Errorf("got %q, %v", raw, err)
+	}
+	for name, remove := range map[string]func() error{
+		"the journal":        func() error { return openJournal(t, s).Remove() },
+		"by its key":         func() error { return s.RemoveJournal("plan") },
+		"one that is closed": func() error { return errors.Join(s.CloseJournals(), s.RemoveJournal("plan")) },
+	} {
+		if err := remove(); err != nil {
+			t.Fatalf("remove %s: %v", name, err)
+		}
+		j := openJournal(t, s)
+		if _, err := j.Kept(); !errors.Is(err, oci.ErrNotFound) {
+			t.Errorf("after remove %s: got %v", name, err)
+		}
+		if err := j.Keep([]byte("again")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestJournalCutAnywhere cuts a journal after each of its bytes: what was whole is there, and it can be gone on with.
 func TestJournalCutAnywhere(t *testing.T) {
 	dir := t.TempDir()

@@ -6,15 +6,13 @@ import (
 	"time"
 
 	"github.com/ferry-oci/ferry/bundle"
+	"github.com/ferry-oci/ferry/oci"
 )
 
 // writeSources writes from which registries a bundle is a backup, and how their projects are set up.
 func writeSources(b *strings.Builder, h *bundle.Head) {
 	for _, s := range h.Sources {
-		place := s.Registry
-		if s.Path != "" {
-			place += "/" + s.Path
-		}
+		place := placeName(oci.Repository{Host: s.Registry, Path: s.Path})
 		line := fmt.Sprintf("backup of %s as of %s: %s in %s", place, s.Listed.UTC().Format(time.RFC3339),
 			plural(s.Images, "image"), plural(s.Repositories, "repository"))
 		if s.Filters != nil {

@@ -28,7 +28,8 @@ type lister struct {
 
 	mu     sync.Mutex
 	images []listedImage
-	repos  int // that have one of the images
+	repos  int      // that have one of the images
+	caches []string // see registryList
 	failed []error
 }
 
@@ -42,7 +43,8 @@ type listedImage struct {
 // registryList is what a lister found.
 type registryList struct {
 	Harbor   *harbor.Client   // nil when the registry is none
-	Projects []harbor.Project // of a Harbor, those with one of the images, sorted by name
+	Projects []harbor.Project // of a Harbor, those that are meant as a whole or have one of the images, sorted by name
+	Caches   []string         // projects that were left out, because they are caches of other registries
 	Images   []listedImage    // sorted by name
 	Repos    int
 }
@@ -56,7 +58,10 @@ func (l *lister) run(ctx context.Context) (*registryList, error) {
 	}
 	slices.SortFunc(l.images, func(a, b listedImage) int { return strings.Compare(a.Ref.String(), b.Ref.String()) })
 	found.Images, found.Repos = l.images, l.repos
-	found.Projects = slices.DeleteFunc(found.Projects, func(p harbor.Project) bool { return !l.hasImageIn(p.Name) })
+	found.Caches = l.caches
+	if l.narrowed() {
+		found.Projects = slices.DeleteFunc(found.Projects, func(p harbor.Project) bool { return !l.hasImageIn(p.Name) })
+	}
 	slices.SortFunc(found.Projects, func(a, b harbor.Project) int { return strings.Compare(a.Name, b.Name) })
 	if len(l.failed) > 0 {
 		for _, err := range l.failed {
@@ -68,6 +73,9 @@ func (l *lister) run(ctx context.Context) (*registryList, error) {
 	}
 	return found, nil
 }
+
+// narrowed reports whether less than whole projects is meant.
+func (l *lister) narrowed() bool { return strings.Contains(l.place.Path, "/") || l.selector.narrow() }
 
 func (l *lister) hasImageIn(project string) bool {
 	return slices.ContainsFunc(l.images, func(i listedImage) bool { return strings.HasPrefix(i.Ref.Path, project+"/") })
@@ -215,6 +223,7 @@ func (l *lister) harborProjects(ctx context.Context, c *harbor.Client) ([]harbor
 		}
 		if p.IsProxy() && l.place.Path == "" && !slices.Contains(l.selector.Projects, p.Name) {
 			l.std.say("left out: project %s is a cache of another registry; --project %s takes what it holds", p.Name, p.Name)
+			l.caches = append(l.caches, p.Name)
 			return true
 		}
 		return false

@@ -55,6 +55,10 @@ func TestScripts(t *testing.T) {
 			"equal":       inStory((*story).equal),
 			"refuse-tags": inStory((*story).refuseTags),
 			"many":        inStory((*story).many),
+
+			"vanish": inStory((*story).vanish),
+			"delete": inStory((*story).deleteImage),
+			"untag":  inStory((*story).untag),
 		},
 	})
 }

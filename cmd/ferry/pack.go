@@ -13,6 +13,8 @@ import (
 // packOptions are the options of ferry pack.
 type packOptions struct {
 	imageFlags
+	From   string // REGISTRY[/PROJECT] whose images are meant, instead of those of a list
+	Select selection
 	outputFlags
 	Store     string // folder that is kept; empty: one of this output's own
 	Transfers transferFlags
@@ -25,7 +27,7 @@ type packOptions struct {
 func newPackCommand(std *stdio) *cobra.Command {
 	var o packOptions
 	cmd := &cobra.Command{
-		Use:   "pack [IMAGE...] -o BUNDLE",
+		Use:   "pack [IMAGE...] [--from REGISTRY[/PROJECT]] -o BUNDLE",
 		Short: "Fetch images and write them into one bundle",
 		Long: `Fetch images, every platform unless --platform chooses, and write them into one bundle. The ending of BUNDLE chooses the
 compressor: .tar.zst, .tar.xz or .tar. Beside it appears BUNDLE.sha256.
@@ -36,12 +38,18 @@ cache folder, removed when the bundle is whole, or the one of --store, which is 
 what is new. A run that was stopped, however hard, goes on where it was when the same command is given again, with the
 images that it resolved then; --refresh resolves them anew.
 
+--from packs what ferry list prints of a registry, with the same filters, instead of a list: a backup. It is listed once,
+and a run that goes on keeps to that list; --refresh lists anew. The bundle records as of when it is, and how the projects of a
+Harbor are set up. What was deleted between the list and the fetch is a warning. A repository that cannot be listed ends
+the run.
+
 An image that cannot be fetched does not stop the others, but no bundle is written then, unless --keep-going: the
 bundle says what is missing. The images that failed are printed on stdout, as lines for -f, and the exit code is 4.`,
 		Example: `  ferry pack -f images.list -o k8s.tar.zst
   ferry pack -f images.list --platform linux/amd64,linux/arm64 -o k8s.tar.zst
   ferry pack --dry-run -f images.list -o k8s.tar.zst
   ferry pack --store /var/cache/ferry -f images.list -o k8s.tar.xz
+  ferry pack --from harbor.example -o backup.tar.zst
   ferry pack nginx:1.27 registry.k8s.io/pause:3.9 -o two.tar.zst`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Images = args
@@ -50,6 +58,8 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 	}
 	set := cmd.Flags()
 	o.imageFlags.add(set)
+	set.StringVar(&o.From, "from", "", "pack the images of a `REGISTRY[/PROJECT]`, as ferry list lists them")
+	addSelection(set, &o.Select)
 	o.outputFlags.add(set)
 	set.StringVar(&o.Store, "store", "", "keep what is fetched in the folder `DIR` for later runs")
 	set.BoolVar(&o.DryRun, "dry-run", false, "print the plan and fetch nothing but manifests")
@@ -66,17 +76,19 @@ type packing struct {
 	diskOf func(path string) (disk, error)
 	wants  oci.PlanOptions
 	bundleOptions
-	refs []oci.Reference
+	refs   []oci.Reference
+	backup *backup // with --from, what the registry has
 
 	from      *remote
 	store     *oci.Store
 	newStore  bool // this run has made its folder
 	journal   *oci.Journal
 	plan      *oci.Plan
-	failed    []failedImage // in the order in which they failed
-	fetching  bool          // blobs were fetched, or tried to be
-	written   bool          // the bundle has its name
-	rechecked bool          // all blobs in the store have been hashed
+	failed    []failedImage   // in the order in which they failed
+	gone      []oci.Reference // of a backup, those that were deleted since it was listed
+	fetching  bool            // blobs were fetched, or tried to be
+	written   bool            // the bundle has its name
+	rechecked bool            // all blobs in the store have been hashed
 }
 
 // failedImage is an image that will not be in the bundle.
@@ -97,8 +109,10 @@ func (p *packing) pack(ctx context.Context) (err error) {
 	if err := p.check(); err != nil {
 		return err
 	}
-	if p.refs, err = p.o.refs(p.std); err != nil {
-		return err
+	if p.o.From == "" {
+		if p.refs, err = p.o.refs(p.std); err != nil {
+			return err
+		}
 	}
 	if p.from, err = newRemote(&p.o.Source, &p.o.Transfers, p.std); err != nil {
 		return err
@@ -113,6 +127,11 @@ func (p *packing) pack(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = p.end(err) }()
+	if p.backup != nil {
+		if err := p.takeList(ctx); err != nil {
+			return err
+		}
+	}
 	if p.o.DryRun {
 		return p.dryRun(ctx)
 	}
@@ -144,6 +163,9 @@ func (p *packing) check() (err error) {
 		return err
 	}
 	if err := o.Transfers.check(); err != nil {
+		return err
+	}
+	if p.backup, err = o.backup(p.std); err != nil {
 		return err
 	}
 	if err := checkOutput(o.Output); err != nil {

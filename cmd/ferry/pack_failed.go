@@ -9,11 +9,14 @@ import (
 	"github.com/ferry-oci/ferry/oci"
 )
 
-// images returns the planned images but those that failed.
+// images returns the planned images but those that failed or are gone.
 func (p *packing) images() []oci.PlannedImage {
 	gone := map[string]bool{}
 	for _, f := range p.failed {
 		gone[f.ref.String()] = true
+	}
+	for _, ref := range p.gone {
+		gone[ref.String()] = true
 	}
 	return slices.DeleteFunc(slices.Clone(p.plan.Images), func(i oci.PlannedImage) bool { return gone[i.Ref.String()] })
 }
@@ -21,10 +24,13 @@ func (p *packing) images() []oci.PlannedImage {
 // verdict lists the images that failed: why on stderr, and their names on stdout, as lines that can be fed back. The
 // stdout of a dry run is its plan, which names them.
 func (p *packing) verdict() error {
-	if len(p.failed) == 0 {
-		if len(p.plan.Images) == 0 {
-			return &partialError{errors.New("no image is left to pack: each lacks a platform that was asked for")}
-		}
+	p.warnGone()
+	switch {
+	case len(p.plan.Images) == 0:
+		return &partialError{errors.New("no image is left to pack: each lacks a platform that was asked for")}
+	case len(p.failed) == 0 && len(p.images()) == 0:
+		return &partialError{errors.New("no image is left to pack: each was deleted since the registry was listed")}
+	case len(p.failed) == 0:
 		return nil
 	}
 	p.explainFailed()

@@ -37,13 +37,13 @@ func (p *packing) makePlan(ctx context.Context) (err error) {
 	}
 	o := p.wants
 	o.Parallel, o.Events = p.o.Transfers.N, showPlanning(p.std)
-	p.plan, err = oci.MakePlan(ctx, p.refs, p.from, p.from, p.cache(), o)
+	p.plan, err = oci.MakePlan(ctx, p.refs, p.resolver(), p.from, p.cache(), o)
 	var lacks *oci.MissingPlatformsError
 	if err != nil && !errors.As(err, &lacks) {
 		return p.from.explain(err)
 	}
 	for _, image := range p.plan.Failed() {
-		p.failed = append(p.failed, failedImage{image.Ref, p.from.explain(image.Err)})
+		p.addFailure(ctx, image.Ref, image.Err)
 	}
 	if lacks == nil {
 		return nil
@@ -149,7 +149,7 @@ func (p *packing) writePlan(w io.Writer, n *packNeeds) error {
 	t := newTable("IMAGE", "PLATFORMS", ">SIZE")
 	for _, image := range p.plan.Images {
 		if image.Err != nil {
-			t.add(image.Ref.String(), "cannot be fetched", "")
+			t.add(image.Ref.String(), p.failedText(image.Ref), "")
 			continue
 		}
 		t.add(image.Ref.String(), platformNames(image.Platforms), formatSize(image.Size()))

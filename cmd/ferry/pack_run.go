@@ -59,7 +59,7 @@ func (p *packing) fill(ctx context.Context, out *bundle.Output) (*sealedBundle, 
 // earlier run has left in the store turned out to be damaged.
 func (p *packing) fetchAndSeal(ctx context.Context, out *bundle.Output) (*sealedBundle, error) {
 	for {
-		failed := len(p.failed)
+		left := len(p.failed) + len(p.gone)
 		sealed, err := p.sealOnce(ctx, out)
 		var bad *sealError
 		switch {
@@ -68,7 +68,7 @@ func (p *packing) fetchAndSeal(ctx context.Context, out *bundle.Output) (*sealed
 		case err == nil && !p.sealing():
 			return nil, nil
 		case err == nil:
-			p.std.say("sealing starts over without %s", plural(len(p.failed)-failed, "image"))
+			p.std.say("sealing starts over without %s", plural(len(p.failed)+len(p.gone)-left, "image"))
 		case errors.As(err, &bad) && errors.Is(err, oci.ErrCorrupt) && !p.rechecked:
 			p.std.say("the store has a damaged blob of an earlier run; checking all that are needed")
 			if err := p.recheck(ctx); err != nil {
@@ -84,7 +84,7 @@ func (p *packing) fetchAndSeal(ctx context.Context, out *bundle.Output) (*sealed
 }
 
 // sealOnce fetches what the store lacks while the bundle is written. It returns nil when no bundle was written because
-// images failed. Those that failed now are added to p.failed; the others have been fetched then.
+// images failed. Those that failed now are added to p.failed or p.gone; the others have been fetched then.
 func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBundle, error) {
 	images := p.images()
 	jobs := copyJobs(images)
@@ -116,24 +116,26 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 	case err != nil:
 		return nil, p.from.explain(err)
 	}
-	if p.addFailed(images, report) {
+	if p.addFailed(ctx, images, report) {
 		return nil, nil
 	}
 	return s, sealErr
 }
 
-// addFailed adds the images that the copy could not fetch to p.failed, and reports whether there are any.
-func (p *packing) addFailed(images []oci.PlannedImage, report *oci.Report) bool {
+// addFailed takes note of the images that the copy could not fetch, and reports whether there are any.
+func (p *packing) addFailed(ctx context.Context, images []oci.PlannedImage, report *oci.Report) bool {
 	for i, o := range report.Outcomes {
 		if o.Err != nil {
-			p.failed = append(p.failed, failedImage{images[i].Ref, p.from.explain(o.Err)})
+			p.addFailure(ctx, images[i].Ref, o.Err)
 		}
 	}
 	return len(report.Failed()) > 0
 }
 
 // sealing reports whether a bundle is to be written, as far as is known now.
-func (p *packing) sealing() bool { return len(p.failed) == 0 || p.o.KeepGoing && len(p.images()) > 0 }
+func (p *packing) sealing() bool {
+	return len(p.images()) > 0 && (len(p.failed) == 0 || p.o.KeepGoing)
+}
 
 // startSeal begins to write the bundle and returns the function that waits for its end; that gives nil when none is to
 // be written. When the output cannot be written, there is no use in fetching on, and stopFetch is called.
@@ -163,6 +165,9 @@ func (p *packing) startSeal(
 // index under two digests has after both were rebuilt, are one.
 func (p *packing) contents() bundle.Contents {
 	c := bundle.Contents{Labels: p.labels, Created: p.created}
+	if p.backup != nil {
+		c.Sources, c.Projects = []bundle.Source{p.source()}, p.backup.Projects
+	}
 	for _, f := range p.failed {
 		c.Missing = append(c.Missing, bundle.Missing{Name: f.ref.String(), Reason: shortReason(f.err)})
 	}

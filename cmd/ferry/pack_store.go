@@ -80,6 +80,9 @@ func (p *packing) journalKey() string {
 	for _, ref := range p.refs {
 		names = append(names, ref.String())
 	}
+	if p.backup != nil {
+		names = []string{p.backup.key()}
+	}
 	slices.Sort(names)
 	path, _ := filepath.Abs(p.o.Output) // a relative path serves as well
 	sum := sha256.Sum256([]byte(strings.Join(append(names, path), "\n")))
@@ -93,13 +96,19 @@ func (p *packing) closeStore(done bool) (kept bool, err error) {
 	if done && own {
 		return false, p.store.Remove()
 	}
-	if done || p.journal.Len() == 0 {
+	if done || p.learnedNothing() {
 		err = p.journal.Remove()
 	}
 	if empty, _ := p.store.Empty(); empty && (own || p.newStore) {
 		return false, errors.Join(err, p.store.Remove())
 	}
 	return true, errors.Join(err, p.store.Close())
+}
+
+// learnedNothing reports whether neither a reference was resolved nor a list taken.
+func (p *packing) learnedNothing() bool {
+	_, err := p.journal.Kept()
+	return p.journal.Len() == 0 && errors.Is(err, oci.ErrNotFound)
 }
 
 // cache returns what the plan is made with. A real run keeps what it resolves; a dry run goes by what an earlier one has

@@ -33,6 +33,12 @@ func (s *selection) add(set *pflag.FlagSet) {
 	set.BoolVar(&s.Digests, "digests", false, "what has no tag as well, by its digest; a Harbor tells of it")
 }
 
+// narrow reports whether less than whole projects is meant.
+func (s *selection) narrow() bool { return len(s.Repos) > 0 || len(s.Tags) > 0 || s.Since != "" }
+
+// given reports whether anything was chosen at all.
+func (s *selection) given() bool { return len(s.Projects) > 0 || s.narrow() || s.Digests }
+
 // selector is a selection that can be asked.
 type selector struct {
 	selection
@@ -133,3 +139,6 @@ func parsePlace(s string) (oci.Repository, error) {
 	}
 	return place, nil
 }
+
+// placeName returns what messages call a place.
+func placeName(place oci.Repository) string { return strings.TrimSuffix(place.String(), "/") }

@@ -262,6 +262,13 @@ func (s *Server) Remove(repo string, d digest.Digest) {
 	maps.DeleteFunc(r.tags, func(_ string, named digest.Digest) bool { return named == d })
 }
 
+// Untag takes a tag off what it names, which stays.
+func (s *Server) Untag(repo, tag string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.repo(repo).tags, tag)
+}
+
 // Repositories returns the names of all repositories that hold something, sorted.
 func (s *Server) Repositories() []string {
 	s.mu.Lock()
