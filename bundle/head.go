@@ -32,6 +32,7 @@ const (
 	headAlignment  = 4096
 	maxGraphBlobs  = 1_000_000 // references to members by one image
 	maxMissingText = 8192
+	maxMergedFrom  = 1_000
 )
 
 // Head is ferry.json: everything that is in a bundle and where. Its fields are described in FORMAT.md section 2.
@@ -52,17 +53,18 @@ type Head struct {
 
 // Image is one image of a bundle.
 type Image struct {
-	Name      string        `json:"name"`
-	Digest    digest.Digest `json:"digest"`
-	MediaType string        `json:"mediaType"`
-	Size      int64         `json:"size"`
-	Pinned    bool          `json:"pinned,omitempty"`
-	Original  *Original     `json:"original,omitempty"`
-	Manifests []Manifest    `json:"manifests"`
-	Referrers []Referrer    `json:"referrers,omitempty"`
+	Name       string        `json:"name"`
+	Digest     digest.Digest `json:"digest"`
+	MediaType  string        `json:"mediaType"`
+	Size       int64         `json:"size"`
+	Pinned     bool          `json:"pinned,omitempty"`
+	Original   *Original     `json:"original,omitempty"`
+	MergedFrom []Original    `json:"mergedFrom,omitempty"`
+	Manifests  []Manifest    `json:"manifests"`
+	Referrers  []Referrer    `json:"referrers,omitempty"`
 }
 
-// Original is the index at the source of an image whose index was rebuilt with fewer platforms.
+// Original is what an image was at a source: before its index was rebuilt with fewer platforms, or merged with others.
 type Original struct {
 	Digest    digest.Digest `json:"digest"`
 	MediaType string        `json:"mediaType"`
@@ -97,6 +99,25 @@ func (m Member) Name() string { return blobPrefix + m.Digest.Encoded() }
 // Descriptor returns the member as a descriptor.
 func (m Member) Descriptor() oci.Descriptor {
 	return oci.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: m.Size}
+}
+
+// Descriptor returns the original as a descriptor.
+func (o Original) Descriptor() oci.Descriptor {
+	return oci.Descriptor{MediaType: o.MediaType, Digest: o.Digest, Size: o.Size}
+}
+
+// Origins returns Original, where there is one, and MergedFrom.
+func (i Image) Origins() []Original {
+	if i.Original == nil {
+		return i.MergedFrom
+	}
+	return append([]Original{*i.Original}, i.MergedFrom...)
+}
+
+// AtSource reports whether a source has the very root of the image, and not the ones that it was made from.
+func (i Image) AtSource() bool {
+	origins := i.Origins()
+	return len(origins) == 0 || slices.ContainsFunc(origins, func(o Original) bool { return o.Digest == i.Digest })
 }
 
 // Descriptor returns the root of the image as a descriptor.
@@ -230,9 +251,12 @@ func (i Image) check(all []Member, members map[digest.Digest]int) error {
 	if all[at].Size != i.Size {
 		return fmt.Errorf("manifest %s: size %d, its member has %d", i.Digest, i.Size, all[at].Size)
 	}
-	if i.Original != nil {
-		if _, ok := members[i.Original.Digest]; !ok {
-			return fmt.Errorf("original index %s is not a member", i.Original.Digest)
+	if len(i.MergedFrom) > maxMergedFrom {
+		return fmt.Errorf("merged from %d others: too many", len(i.MergedFrom))
+	}
+	for _, o := range i.Origins() {
+		if at, ok := members[o.Digest]; !ok || all[at].Size != o.Size {
+			return fmt.Errorf("original %.80q of %d bytes is not a member", string(o.Digest), o.Size)
 		}
 	}
 	for _, r := range i.Referrers {
@@ -277,7 +301,7 @@ func (h *Head) positions() map[digest.Digest]int {
 }
 
 // ImagesWith returns the names of the images that need the blob, sorted: as config or layer, as a manifest, as the
-// original of a rebuilt index, or for a referrer.
+// original of a rebuilt or merged index, or for a referrer.
 func (h *Head) ImagesWith(d digest.Digest) []string {
 	var names []string
 	for _, img := range h.Images {
@@ -289,7 +313,7 @@ func (h *Head) ImagesWith(d digest.Digest) []string {
 }
 
 func (h *Head) needs(img Image, d digest.Digest) bool {
-	if img.Original != nil && img.Original.Digest == d {
+	if slices.ContainsFunc(img.Origins(), func(o Original) bool { return o.Digest == d }) {
 		return true
 	}
 	for m := range img.AllManifests() {

@@ -42,6 +42,8 @@ type Entry struct {
 	Root     *oci.Node       // its graph
 	Pinned   bool            // the list named it by digest
 	Original *oci.Descriptor // the index at the source, when Root was rebuilt from it; written as a blob
+	// MergedFrom is what the image was at several sources, when Root was merged from them; written as blobs.
+	MergedFrom []oci.Descriptor
 	// Referrers are what belongs to the image, each after what it is about.
 	Referrers []oci.Referrer
 }
@@ -124,6 +126,7 @@ func (h *Head) addMembers(entries []Entry) (map[digest.Digest]int, error) {
 		if e.Original != nil {
 			manifests = append(manifests, *e.Original)
 		}
+		manifests = append(manifests, e.MergedFrom...)
 	}
 	at := map[digest.Digest]int{}
 	for _, d := range slices.Concat(manifests, configs, layers) {
@@ -141,14 +144,22 @@ func (h *Head) addMembers(entries []Entry) (map[digest.Digest]int, error) {
 
 func newImage(e Entry, at map[digest.Digest]int) (img Image, err error) {
 	img = Image{Name: e.Name, Digest: e.Root.Digest, MediaType: e.Root.MediaType, Size: e.Root.Size, Pinned: e.Pinned}
-	if o := e.Original; o != nil {
-		img.Original = &Original{Digest: o.Digest, MediaType: o.MediaType, Size: o.Size}
+	if e.Original != nil {
+		o := newOriginal(*e.Original)
+		img.Original = &o
+	}
+	for _, d := range e.MergedFrom {
+		img.MergedFrom = append(img.MergedFrom, newOriginal(d))
 	}
 	if img.Manifests, err = newManifests(e.Root, at); err != nil {
 		return img, err
 	}
 	img.Referrers, err = newReferrers(e.Referrers, at)
 	return img, err
+}
+
+func newOriginal(d oci.Descriptor) Original {
+	return Original{Digest: d.Digest, MediaType: d.MediaType, Size: d.Size}
 }
 
 // newManifests describes the manifests of a graph, children before their index.

@@ -82,8 +82,8 @@ func (i Image) checkReferrers() error {
 		}
 	}
 	add(i.Manifests)
-	if i.Original != nil {
-		subjects[i.Original.Digest] = true
+	for _, o := range i.Origins() {
+		subjects[o.Digest] = true
 	}
 	for _, r := range i.Referrers {
 		if !subjects[r.Subject] {

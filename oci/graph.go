@@ -38,6 +38,11 @@ func LoadGraph(
 	return loadGraph(ctx, fetch, root, nil)
 }
 
+// LoadManifest reads the manifest or index d, and proves it, but nothing below it: the Node has no Children.
+func LoadManifest(ctx context.Context, fetch func(ctx context.Context, d Descriptor) ([]byte, error), d Descriptor) (*Node, error) {
+	return loadGraph(ctx, fetch, d, func(*Manifest) []Descriptor { return nil })
+}
+
 // loadGraph is LoadGraph that goes from an index only to the entries that choose returns. A nil choose takes all.
 func loadGraph(
 	ctx context.Context, fetch func(ctx context.Context, d Descriptor) ([]byte, error), root Descriptor,

@@ -171,8 +171,8 @@ func summarize(h *bundle.Head) *inspection {
 // membersOf returns the positions of the members that img needs, each once. at has the positions by digest.
 func membersOf(img bundle.Image, at map[string]int) []int {
 	set := map[int]bool{at[img.Digest.String()]: true}
-	if img.Original != nil {
-		set[at[img.Original.Digest.String()]] = true
+	for _, o := range img.Origins() {
+		set[at[o.Digest.String()]] = true
 	}
 	for m := range img.AllManifests() {
 		set[at[m.Digest.String()]] = true
@@ -232,15 +232,18 @@ func (in *inspection) writeCSV(w io.Writer) error {
 }
 
 // imageLine returns the line of a list by which pack fetches exactly this image again, or an error when the bundle
-// gives it a name that is no reference. For an image that was rebuilt with fewer platforms it names the original.
+// gives it a name that is no reference. For an image that was rebuilt with fewer platforms it names the original; one that
+// was merged is at no source, so its line has no digest.
 func imageLine(img bundle.Image) (string, error) {
 	ref, err := oci.ParseReference(img.Name)
 	if err != nil {
 		return "", damagedf("image of the bundle: %v", err)
 	}
-	ref.Digest = img.Digest
-	if img.Original != nil {
+	switch {
+	case img.Original != nil:
 		ref.Digest = img.Original.Digest
+	case img.AtSource():
+		ref.Digest = img.Digest
 	}
 	return ref.String(), nil
 }
@@ -250,6 +253,9 @@ func writeImageLines(w io.Writer, images []bundle.Image) error {
 	var b strings.Builder
 	if slices.ContainsFunc(images, func(img bundle.Image) bool { return img.Original != nil }) {
 		b.WriteString("# packed with --platform: give it again, with --repin\n")
+	}
+	if slices.ContainsFunc(images, func(img bundle.Image) bool { return img.Original == nil && !img.AtSource() }) {
+		b.WriteString("# merged from several sources: what has no digest here has to be packed from each of them\n")
 	}
 	for _, img := range images {
 		line, err := imageLine(img)

@@ -74,6 +74,7 @@ or not the expected one, 4 something asked for is missing, 130 interrupted.`,
 		newListCommand(std),
 		newVerifyCommand(std),
 		newInspectCommand(std),
+		newMergeCommand(std),
 		newUnpackCommand(std),
 		newVersionCommand(std),
 	)

@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 			"garble":  inStory((*story).garble),
 			"spoil":   inStory((*story).spoil),
 			"digest":  inStory((*story).digest),
+			"merged":  inStory((*story).merged),
 
 			"proxy":  inStory((*story).proxy),
 			"served": inStory((*story).served),

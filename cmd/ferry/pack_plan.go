@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ type spaceNeed struct {
 	path string
 	size int64 // bytes that are to be written
 	disk disk
+
+	flags string // that choose another place; empty: --store or -o
 }
 
 // packNeeds are the bytes that a pack moves, and where to.
@@ -109,10 +112,8 @@ func tarOverhead(blobs int) int64 { return int64(blobs)*4096 + 1<<20 }
 
 // check returns an error when a disk is too small for what it is to take.
 func (n *packNeeds) check() error {
-	if n.output.disk.fat && n.output.size > fatMaxFile {
-		return fmt.Errorf("output %s can become %s, and %s is a FAT file system, which takes no file above %s; "+
-			"choose another disk, or format it as exFAT",
-			n.output.path, formatSize(n.output.size), n.output.disk.dir, formatSize(fatMaxFile))
+	if err := n.output.checkFile(); err != nil {
+		return err
 	}
 	if n.store.disk.device == n.output.disk.device {
 		both := n.store
@@ -122,12 +123,21 @@ func (n *packNeeds) check() error {
 	return errors.Join(n.store.check(), n.output.check())
 }
 
+// checkFile returns an error when the file system takes no single file of that size.
+func (s spaceNeed) checkFile() error {
+	if !s.disk.fat || s.size <= fatMaxFile {
+		return nil
+	}
+	return fmt.Errorf("output %s can become %s, and %s is a FAT file system, which takes no file above %s; "+
+		"choose another disk, or format it as exFAT", s.path, formatSize(s.size), s.disk.dir, formatSize(fatMaxFile))
+}
+
 func (s spaceNeed) check() error {
 	if s.size <= s.disk.free {
 		return nil
 	}
-	return fmt.Errorf("%w: %s %s, and %s are free on the disk of %s; choose another place with --store or -o",
-		errTooSmall, s.what, formatSize(s.size), formatSize(s.disk.free), s.disk.dir)
+	return fmt.Errorf("%w: %s %s, and %s are free on the disk of %s; choose another place with %s",
+		errTooSmall, s.what, formatSize(s.size), formatSize(s.disk.free), s.disk.dir, cmp.Or(s.flags, "--store or -o"))
 }
 
 // errTooSmall comes back before anything moves.

@@ -95,13 +95,26 @@ var testImages = map[string]testImage{
 	"amd64only": newTestImage("docker.io/library/amd64only:1", func() *ocitest.Graph { return ocitest.Index(onAMD64(90, 3000)) }),
 	"big":       newTestImage("quay.io/big/app:v1", func() *ocitest.Graph { return ocitest.Index(onAMD64(9, 300_000)) }),
 	"single":    newTestImage("docker.io/library/single:1", func() *ocitest.Graph { return onAMD64(92, 3000) }),
-	"docker":    newTestImage("docker.io/library/docker:1", dockerList),
-	"twin-a":    newTestImage("docker.io/library/twin:a", func() *ocitest.Graph { return twin("arm64") }),
-	"twin-b":    newTestImage("docker.io/library/twin:b", func() *ocitest.Graph { return twin("s390x") }),
+	// The same names in two registries, each for one architecture.
+	"app-amd64":   newTestImage("amd.example/team/app:v1", func() *ocitest.Graph { return ocitest.Index(onAMD64(40, 3000)) }),
+	"app-arm64":   newTestImage("arm.example/team/app:v1", func() *ocitest.Graph { return ocitest.Index(onARM64(41, 3000)) }),
+	"app-other":   newTestImage("arm.example/team/app:v1", func() *ocitest.Graph { return ocitest.Index(onAMD64(42, 3000), onARM64(41, 3000)) }),
+	"job-amd64":   newTestImage("amd.example/team/job:v1", func() *ocitest.Graph { return onAMD64(43, 3000) }),
+	"job-arm64":   newTestImage("arm.example/team/job:v1", func() *ocitest.Graph { return onARM64(44, 3000) }),
+	"wrong-arm64": newTestImage("arm.example/team/job:v1", func() *ocitest.Graph { return onAMD64(44, 3000) }), // says that it is for amd64
+	"tool-amd64":  newTestImage("amd.example/team/tool:v2-amd64", func() *ocitest.Graph { return onAMD64(45, 3000) }),
+	"tool-arm64":  newTestImage("amd.example/team/tool:v2-arm64", func() *ocitest.Graph { return onARM64(46, 3000) }),
+	"docker":      newTestImage("docker.io/library/docker:1", dockerList),
+	"twin-a":      newTestImage("docker.io/library/twin:a", func() *ocitest.Graph { return twin("arm64") }),
+	"twin-b":      newTestImage("docker.io/library/twin:b", func() *ocitest.Graph { return twin("s390x") }),
 }
 
 func onAMD64(seed uint64, size int) *ocitest.Graph {
 	return ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(seed, size))
+}
+
+func onARM64(seed uint64, size int) *ocitest.Graph {
+	return ocitest.Image(ocitest.ARM64, ocitest.RandomLayer(seed, size))
 }
 
 func dockerList() *ocitest.Graph {
@@ -177,6 +190,11 @@ func writeTestBundle(path string, images ...string) error {
 			blobs[b.Digest.String()] = b.Bytes
 		}
 	}
+	return writeContents(path, c, blobs)
+}
+
+// writeContents writes a bundle, whose blobs are given by digest.
+func writeContents(path string, c bundle.Contents, blobs map[string][]byte) error {
 	format, err := compress.FormatByName(path)
 	if err != nil {
 		return err
@@ -253,6 +271,12 @@ func (s *story) holds(_ *testscript.TestScript, args []string) error {
 	if got := r.Tags(repo)[tag]; tagged && got != g.Digest {
 		return fmt.Errorf("%s is %q, want %s", args[1], got, g.Digest)
 	}
+	return s.hasWhole(args[0], repo, g)
+}
+
+// hasWhole returns an error unless a repository has all of g, byte for byte.
+func (s *story) hasWhole(registry, repo string, g *ocitest.Graph) error {
+	r := s.registries[registry]
 	for _, b := range g.All() {
 		raw, ok := r.Blob(repo, b.Digest)
 		if !ok {

@@ -60,14 +60,18 @@ func (u *unpacking) source() oci.Source { return u.in }
 func (u *unpacking) name() string { return u.o.bundleName() }
 
 func (u *unpacking) graph(ctx context.Context, img *deliverable) (*oci.Node, error) {
-	entry := u.entries[img]
-	root, err := u.in.Graph(ctx, entry)
+	root, err := u.in.Graph(ctx, u.entries[img])
+	return root, imageDamage(u.entries[img], err)
+}
+
+// imageDamage returns what err, of reading the manifests of an image, says as damage of the bundle.
+func imageDamage(img bundle.Image, err error) error {
 	if err == nil || errors.Is(err, bundle.ErrCorrupt) {
-		return root, err
+		return err
 	}
-	return nil, &bundle.DamageError{
+	return &bundle.DamageError{
 		Damage: bundle.Damage{
-			Member: "image " + entry.Name, Digest: entry.Digest, Images: []string{entry.Name}, Reason: err.Error(),
+			Member: "image " + img.Name, Digest: img.Digest, Images: []string{img.Name}, Reason: err.Error(),
 		},
 		Err: err,
 	}
