@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -310,5 +311,19 @@ func TestMergeOfSignaturesUnderOneTag(t *testing.T) {
 		if len(got) != 1 || got[0].Digest != signatures[i] {
 			t.Errorf("--prefer %s: referrers %v, want %s", prefer, got, signatures[i])
 		}
+	}
+}
+
+func TestMergeKeepsWhatIsKnownOfSources(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	f := &mergeFixture{t: t, dir: t.TempDir(), rand: rand.New(rand.NewPCG(1, 1)), blobs: map[string][]byte{}}
+	const backup = "../../testdata/bundles/v1-sources.tar.zst"
+	want := f.open(backup).Head()
+	got := f.open(f.merge(backup, f.merge(backup), f.write("a.example", "team/a:1"))).Head()
+	if len(want.Sources) == 0 || !reflect.DeepEqual(got.Sources, want.Sources) {
+		t.Errorf("sources %v, want %v", got.Sources, want.Sources)
+	}
+	if len(want.Projects) == 0 || !reflect.DeepEqual(got.Projects, want.Projects) {
+		t.Errorf("projects %v, want %v", got.Projects, want.Projects)
 	}
 }

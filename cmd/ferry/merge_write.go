@@ -3,11 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"reflect"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -22,29 +22,34 @@ func (m *merging) contents() bundle.Contents {
 	for _, in := range slices.Backward(m.inputs) {
 		maps.Copy(c.Labels, in.Head().Labels) // the first bundle's win
 	}
+	seen := map[any]bool{}
+	isNew := func(key any) bool {
+		had := seen[key]
+		seen[key] = true
+		return !had
+	}
 	for _, in := range m.inputs {
-		h := in.Head()
-		c.Missing = appendNew(c.Missing, h.Missing, func(a, b bundle.Missing) bool { return a == b })
-		c.Sources = appendNew(c.Sources, h.Sources, func(a, b bundle.Source) bool { return reflect.DeepEqual(a, b) })
-		c.Projects = appendNew(c.Projects, h.Projects, func(a, b bundle.Project) bool {
-			return a.Registry == b.Registry && a.Name == b.Name
-		})
+		for _, missing := range in.Head().Missing {
+			if isNew(missing) {
+				c.Missing = append(c.Missing, missing)
+			}
+		}
+		for _, s := range in.Head().Sources {
+			if raw, _ := json.Marshal(s); isNew(string(raw)) { // it was read from JSON
+				c.Sources = append(c.Sources, s)
+			}
+		}
+		for _, p := range in.Head().Projects {
+			if isNew([2]string{p.Registry, p.Name}) {
+				c.Projects = append(c.Projects, p)
+			}
+		}
 	}
 	maps.Copy(c.Labels, m.labels)
 	for _, image := range m.images {
 		c.Images = append(c.Images, image.entry.Entry)
 	}
 	return c
-}
-
-// appendNew appends what list does not have yet.
-func appendNew[T any](list, more []T, equal func(a, b T) bool) []T {
-	for _, v := range more {
-		if !slices.ContainsFunc(list, func(have T) bool { return equal(have, v) }) {
-			list = append(list, v)
-		}
-	}
-	return list
 }
 
 // write writes the output and says what became of the images.
