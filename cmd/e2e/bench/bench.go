@@ -91,9 +91,10 @@ func (b *bench) close() error {
 // sample is one measurement.
 type sample struct {
 	usage
-	Wire    int64               `json:"wireBytes"` // bodies, in both directions
-	Archive int64               `json:"archiveBytes"`
-	Counts  distribution.Counts `json:"-"`
+	Wire     int64               `json:"wireBytes"` // bodies, in both directions, at all registries
+	Requests int64               `json:"requests"`  // at all registries
+	Archive  int64               `json:"archiveBytes"`
+	Counts   distribution.Counts `json:"-"` // of the last registry
 }
 
 // room is a folder in which one script runs, with the environment of it.
@@ -102,8 +103,8 @@ type room struct {
 	env []string
 }
 
-// newRoom makes an empty folder to run in, with images.list and refs of images.
-func (b *bench) newRoom(name, dst string, images []corpus.Image, more ...string) (room, error) {
+// newRoom makes an empty folder to run in, with images.list and refs of images that are in the registry src.
+func (b *bench) newRoom(name, src, dst string, images []corpus.Image, more ...string) (room, error) {
 	r := room{dir: filepath.Join(b.work, "room-"+name)}
 	if err := errors.Join(os.RemoveAll(r.dir), os.MkdirAll(r.dir, 0o755)); err != nil {
 		return r, err
@@ -111,7 +112,7 @@ func (b *bench) newRoom(name, dst string, images []corpus.Image, more ...string)
 	var list, refs strings.Builder
 	for _, image := range images {
 		ref := image.Repository + ":" + image.Tag
-		fmt.Fprintf(&list, "%s/%s\n", b.source.host, ref)
+		fmt.Fprintf(&list, "%s/%s\n", src, ref)
 		fmt.Fprintf(&refs, "%s %s\n", ref, strings.NewReplacer("/", "-", ":", "-").Replace(ref))
 	}
 	if err := errors.Join(
@@ -124,7 +125,8 @@ func (b *bench) newRoom(name, dst string, images []corpus.Image, more ...string)
 		"PATH=" + b.bin + string(os.PathListSeparator) + os.Getenv("PATH"),
 		"HOME=" + r.dir, "XDG_CACHE_HOME=" + filepath.Join(r.dir, "cache"), "TMPDIR=" + r.dir, "LC_ALL=C",
 		"LIST=" + filepath.Join(r.dir, "images.list"), "REFS=" + filepath.Join(r.dir, "refs"),
-		"SRC=" + b.source.host, "DST=" + dst, "BLOBS=" + b.floor.blobs, "FETCH=" + b.floor.fetch, "PUT=" + b.floor.put,
+		"SRC=" + src, "DST=" + dst, "BLOBS=" + b.floor.blobs, "FETCH=" + b.floor.fetch, "PUT=" + b.floor.put,
+		"POST=" + filepath.Join(b.work, "floor-post"),
 	}, more...)
 	return r, nil
 }
@@ -132,7 +134,7 @@ func (b *bench) newRoom(name, dst string, images []corpus.Image, more ...string)
 // save has a tool save the images, into an archive that is kept for load.
 func (b *bench) save(ctx context.Context, t tool) (s sample, err error) {
 	defer func() { err = describe(t, "save", err) }()
-	r, err := b.newRoom(t.Name, "", b.set.Images)
+	r, err := b.newRoom(t.Name, b.source.host, "", b.set.Images)
 	if err != nil {
 		return s, err
 	}
@@ -147,7 +149,7 @@ func (b *bench) save(ctx context.Context, t tool) (s sample, err error) {
 // saveTo runs the script of a tool that saves images as the file out. The floors leave none.
 func (b *bench) saveTo(ctx context.Context, t tool, r room, out string) (sample, error) {
 	r.env = append(r.env, "OUT="+out)
-	s, err := b.run(ctx, b.source, r, t.save)
+	s, err := b.run(ctx, r, t.save, b.source)
 	if err != nil {
 		return s, err
 	}
@@ -169,19 +171,19 @@ func (b *bench) load(ctx context.Context, t tool) (s sample, err error) {
 	if err != nil || strings.HasPrefix(t.Name, "floor") {
 		return s, err
 	}
-	return s, b.check(ctx, target.registry, b.set.Images)
+	return s, b.check(ctx, target.registry, b.set.Images, whole)
 }
 
 // loadInto runs the script of a tool that loads an archive.
 func (b *bench) loadInto(ctx context.Context, t tool, to target, archive string, images []corpus.Image) (sample, error) {
-	r, err := b.newRoom(t.Name, to.host+"/"+prefix, images, "IN="+archive, "POST="+filepath.Join(b.work, "floor-post"))
+	r, err := b.newRoom(t.Name, b.source.host, to.host+"/"+prefix, images, "IN="+archive)
 	if err != nil {
 		return sample{}, err
 	}
-	if err := writePosts(filepath.Join(b.work, "floor-post"), to.host, len(b.set.Blobs)); err != nil {
+	if err := b.writePosts(to.host); err != nil {
 		return sample{}, err
 	}
-	s, err := b.run(ctx, to.registry, r, t.load)
+	s, err := b.run(ctx, r, t.load, to.registry)
 	return s, errors.Join(err, os.RemoveAll(r.dir))
 }
 
@@ -202,25 +204,37 @@ func (b *bench) newTarget(ctx context.Context, name string) (target, error) {
 
 func (t target) remove() error { return errors.Join(t.stop(), os.RemoveAll(t.root)) }
 
-// run runs a script and adds what the registry counted. Before that everything that earlier scripts left to be written
+// run runs a script and adds what the registries counted. Before that everything that earlier scripts left to be written
 // is written, so that nobody waits for the dirt of others.
-func (b *bench) run(ctx context.Context, r *registry, in room, script string) (s sample, err error) {
+func (b *bench) run(ctx context.Context, in room, script string, registries ...*registry) (s sample, err error) {
 	syscall.Sync()
-	if err := r.reset(ctx); err != nil {
-		return s, err
+	for _, r := range registries {
+		if err := r.reset(ctx); err != nil {
+			return s, err
+		}
 	}
 	if s.usage, err = runScript(ctx, in.dir, in.env, script); err != nil {
 		return s, err
 	}
-	s.Counts, err = r.counts(ctx)
-	s.Wire = s.Counts.BytesIn + s.Counts.BytesOut
-	return s, err
+	for _, r := range registries {
+		if s.Counts, err = r.counts(ctx); err != nil {
+			return s, err
+		}
+		s.Wire += s.Counts.BytesIn + s.Counts.BytesOut
+		for _, n := range s.Counts.Requests {
+			s.Requests += int64(n)
+		}
+	}
+	return s, nil
 }
 
-// check looks for the images in a registry, under the prefix.
-func (b *bench) check(ctx context.Context, r *registry, images []corpus.Image) error {
+// whole is the name of a repository under the prefix when it stays as it is.
+func whole(repository string) string { return repository }
+
+// check looks for the images in a registry, under the prefix and the names that they were given.
+func (b *bench) check(ctx context.Context, r *registry, images []corpus.Image, named func(string) string) error {
 	for _, image := range images {
-		repository := prefix + "/" + image.Repository
+		repository := prefix + "/" + named(image.Repository)
 		d, _, err := r.Manifest(ctx, repository, image.Tag)
 		if err != nil {
 			return err

@@ -77,6 +77,16 @@ func rows(ferry, peer, curl float64) []row {
 	}
 }
 
+// copyRows makes measurements of a copy: of ferry, of a peer that takes 1 s of processor time and 20 requests, and of
+// curl, which takes 1 s.
+func copyRows(cpu float64, requests int64, wall float64) []row {
+	return []row{
+		{Tool: ferryTool(), Median: sample{usage: usage{Wall: wall, CPU: cpu}, Requests: requests}},
+		{Tool: tool{Name: "peer", Gate: true}, Median: sample{usage: usage{Wall: 9, CPU: 1}, Requests: 20}},
+		{Tool: tool{Name: "floor: pipe"}, Median: sample{usage: usage{Wall: 1}}},
+	}
+}
+
 func TestJudge(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -103,6 +113,34 @@ func TestJudge(t *testing.T) {
 				Ferry: ferryFacts{SecondUnpack: sample{Counts: distribution.Counts{Requests: map[string]int{"PUT upload": 1}}}},
 			},
 			"a",
+		},
+		{
+			"copy takes more processor time than a peer",
+			report{Save: rows(1, 1, 0), Load: rows(0.6, 1, 0.1), Copy: copyRows(2, 10, 1)},
+			"copy",
+		},
+		{
+			"copy takes as many requests as a peer",
+			report{Save: rows(1, 1, 0), Load: rows(0.6, 1, 0.1), Copy: copyRows(0.5, 20, 1)},
+			"copy",
+		},
+		{
+			"copy takes longer than curl",
+			report{Save: rows(1, 1, 0), Load: rows(0.6, 1, 0.1), Copy: copyRows(0.5, 10, 2)},
+			"copy",
+		},
+		{
+			"copy reaches all",
+			report{Save: rows(1, 1, 0), Load: rows(0.6, 1, 0.1), Copy: copyRows(0.5, 10, 1.1)},
+			"",
+		},
+		{
+			"a long line half used",
+			report{
+				Corpus: corpusFacts{Bytes: 20 * lineRate}, Save: rows(1, 1, 0), Load: rows(0.6, 1, 0.1),
+				Line: lineFacts{Rate: lineRate, Pack: sample{usage: usage{Wall: 40}}, Copy: sample{usage: usage{Wall: 22}}},
+			},
+			"pack",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -37,6 +37,13 @@ paste -d '\n' locations "$PUT" | awk 'NR % 2 { location = $0; next } {
 }' >puts
 curl -sfZ --parallel-max 8 -H "Content-Type: application/octet-stream" -H "Expect:" -K puts`,
 		},
+		{
+			Name: "floor: pipe", Note: "every unique blob once into one repository: all POSTs, then xargs -P 8 of curl | curl -T -",
+			copy: `curl -sfZ --parallel-max 8 -K "$POST" >locations
+grep ^url "$FETCH" | cut -d '"' -f 2 | paste -d ' ' - locations >pipes
+xargs -a pipes -P 8 -L 1 sh -c 'curl -sf "$0" |
+	curl -sf -T - -H "Content-Type: application/octet-stream" -H "Expect:" "$1&digest=${0##*/}"'`,
+		},
 	}
 }
 
@@ -69,9 +76,9 @@ func prepareFloor(dir string, s set, src string) (floorFiles, error) {
 	return f, os.WriteFile(f.put, []byte(put.String()), 0o644)
 }
 
-// writePosts writes what curl is to do to open n uploads at the registry host, and to print their locations.
-func writePosts(file, host string, n int) error {
+// writePosts writes what curl is to do to open an upload for each blob at the registry host, and to print its location.
+func (b *bench) writePosts(host string) error {
 	one := fmt.Sprintf("url = \"http://%s/v2/floor/blobs/uploads/\"\noutput = \"/dev/null\"\n", host)
-	text := "request = \"POST\"\nwrite-out = \"%header{location}\\n\"\n" + strings.Repeat(one, n)
-	return os.WriteFile(file, []byte(text), 0o644)
+	text := "request = \"POST\"\nwrite-out = \"%header{location}\\n\"\n" + strings.Repeat(one, len(b.set.Blobs))
+	return os.WriteFile(filepath.Join(b.work, "floor-post"), []byte(text), 0o644)
 }

@@ -31,6 +31,12 @@ func (b *bench) measure(ctx context.Context) (*report, error) {
 	if r.Load, err = b.turns(ctx, "load", func(t tool) string { return t.load }, b.load); err != nil {
 		return nil, err
 	}
+	if r.Copy, err = b.turns(ctx, "copy", func(t tool) string { return t.copy }, b.copy); err != nil {
+		return nil, err
+	}
+	if r.Line, err = b.measureLine(ctx); err != nil {
+		return nil, err
+	}
 	if r.Ferry, err = b.measureFerry(ctx); err != nil {
 		return nil, err
 	}
@@ -89,6 +95,9 @@ func (b *bench) measureFerry(ctx context.Context) (f ferryFacts, err error) {
 	if f.XZPack, err = b.save(ctx, xz); err != nil {
 		return f, err
 	}
+	if f.ListTags, err = b.listTags(ctx); err != nil {
+		return f, err
+	}
 	f.ManyPack, f.ManyUnpack, err = b.many(ctx)
 	return f, err
 }
@@ -97,7 +106,7 @@ func (b *bench) measureFerry(ctx context.Context) (f ferryFacts, err error) {
 func (b *bench) warmPack(ctx context.Context, t tool) (s sample, err error) {
 	store := "STORE=" + filepath.Join(b.work, "store")
 	for range 2 {
-		r, err := b.newRoom("warm", "", b.set.Images, store)
+		r, err := b.newRoom("warm", b.source.host, "", b.set.Images, store)
 		if err != nil {
 			return s, err
 		}
@@ -133,7 +142,7 @@ func (b *bench) many(ctx context.Context) (pack, unpack sample, err error) {
 	}
 	t := ferryTool()
 	out := filepath.Join(b.work, "many.tar.zst")
-	r, err := b.newRoom("many", "", b.set.Many)
+	r, err := b.newRoom("many", b.source.host, "", b.set.Many)
 	if err != nil {
 		return pack, unpack, err
 	}
@@ -146,7 +155,7 @@ func (b *bench) many(ctx context.Context) (pack, unpack sample, err error) {
 	}
 	unpack, err = b.loadInto(ctx, t, to, out, b.set.Many)
 	if err == nil {
-		err = b.check(ctx, to.registry, b.set.Many)
+		err = b.check(ctx, to.registry, b.set.Many, whole)
 	}
 	if removed := to.remove(); err == nil {
 		err = removed

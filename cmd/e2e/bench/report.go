@@ -17,6 +17,8 @@ type report struct {
 	Runs    int          `json:"runs"`
 	Save    []row        `json:"save"`
 	Load    []row        `json:"load"`
+	Copy    []row        `json:"copy"`
+	Line    lineFacts    `json:"line"`
 	Ferry   ferryFacts   `json:"ferry"`
 	Goals   []goal       `json:"goals"`
 }
@@ -55,6 +57,7 @@ type ferryFacts struct {
 	XZPack       sample `json:"xzPack"`
 	ManyPack     sample `json:"manyPack"`
 	ManyUnpack   sample `json:"manyUnpack"`
+	ListTags     sample `json:"listTags"`
 }
 
 // median returns the middle of the values, or the mean of both middles.
@@ -88,6 +91,7 @@ func (r *row) summarise() {
 	r.Median.Written = middle(func(s sample) int64 { return s.Written })
 	r.Median.Wire = middle(func(s sample) int64 { return s.Wire })
 	r.Median.Archive = middle(func(s sample) int64 { return s.Archive })
+	r.Median.Requests = middle(func(s sample) int64 { return s.Requests })
 }
 
 // print writes the report as tables.
@@ -106,6 +110,9 @@ folders on the way are not synced. Before each run everything is synced. Memory 
 	if err := printRows(w, "LOADING: one file into an empty registry", r.Load, r.Runs); err != nil {
 		return err
 	}
+	if err := printRows(w, "COPYING: all images from a registry into an empty one", r.Copy, r.Runs); err != nil {
+		return err
+	}
 	if err := r.printFerry(w); err != nil {
 		return err
 	}
@@ -115,17 +122,17 @@ folders on the way are not synced. Before each run everything is synced. Memory 
 func printRows(w io.Writer, title string, rows []row, runs int) error {
 	fmt.Fprintf(w, "\n%s (medians of %d)\n", title, runs)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "tool\twall s\tfastest-slowest\tferry/tool\tCPU s\tferry/tool\tpeak MB\twire MB\twritten MB\tarchive MB\t")
+	fmt.Fprintln(table, "tool\twall s\tfastest-slowest\tferry/tool\tCPU s\tferry/tool\tpeak MB\twire MB\trequests\twritten MB\tarchive MB\t")
 	ferry := find(rows, ferryTool().Name).Median
 	for _, r := range rows {
 		if r.Failed != "" {
-			fmt.Fprintf(table, "%s\tfailed\t\t\t\t\t\t\t\t\t\n", r.Tool.Name)
+			fmt.Fprintf(table, "%s\tfailed\t\t\t\t\t\t\t\t\t\t\n", r.Tool.Name)
 			continue
 		}
 		s := r.Median
-		fmt.Fprintf(table, "%s\t%.2f\t%.2f-%.2f\t%s\t%.2f\t%s\t%d\t%d\t%d\t%d\t\n",
+		fmt.Fprintf(table, "%s\t%.2f\t%.2f-%.2f\t%s\t%.2f\t%s\t%d\t%d\t%d\t%d\t%d\t\n",
 			r.Tool.Name, s.Wall, r.Fastest, r.Slowest, ratio(ferry.Wall, s.Wall), s.CPU, ratio(ferry.CPU, s.CPU),
-			s.Memory/1e6, s.Wire/1e6, s.Written/1e6, s.Archive/1e6)
+			s.Memory/1e6, s.Wire/1e6, s.Requests, s.Written/1e6, s.Archive/1e6)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -177,6 +184,9 @@ func (r *report) printFerry(w io.Writer) error {
 		{"pack to .tar.xz", r.Ferry.XZPack},
 		{fmt.Sprintf("pack %d images", r.Corpus.Images*variants), r.Ferry.ManyPack},
 		{fmt.Sprintf("unpack %d images", r.Corpus.Images*variants), r.Ferry.ManyUnpack},
+		{fmt.Sprintf("list %d tags", taggedRepositories*tagsInEach), r.Ferry.ListTags},
+		{"pack over a line", r.Line.Pack},
+		{"copy over a line", r.Line.Copy},
 	} {
 		s := line.s
 		fmt.Fprintf(table, "%s\t%.2f\t%.2f\t%d\t%d\t%d\t%d\t%s\t\n", line.what, s.Wall, s.CPU, s.Memory/1e6, s.Wire/1e6,

@@ -21,7 +21,8 @@ import (
 //	$REFS  file with a line "repository:tag alias" an image; an alias has neither slash nor colon
 //	$LIST  file with the full references                  $IN   the archive that the tool saved
 //
-// save leaves the archive as $OUT, on the disk. A script that is empty means that the tool cannot do it.
+// save leaves the archive as $OUT, on the disk; copy moves the images from $SRC to $DST. A script that is empty means
+// that the tool cannot do it.
 type tool struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
@@ -31,6 +32,9 @@ type tool struct {
 	archive string // name of the archive
 	save    string
 	load    string
+	copy    string
+	// lastOnly says that copy keeps only the last segment of a repository's path.
+	lastOnly bool
 }
 
 // ferryTool is the one all others are compared with.
@@ -49,42 +53,53 @@ const (
 	untarLayout = "mkdir layout\ntar -xf \"$IN\" -C layout\n"
 )
 
+// atATime is a script that runs a command for each line of $REFS, which it has as $0 and $1, four at a time.
+func atATime(command string) string { return `xargs -a "$REFS" -P 4 -L 1 sh -c '` + command + `'` }
+
 // peers are the tools that ferry is compared with, each as its documentation would have it for a list of images of all
 // platforms and one file. Tools that write into a layout do not lock it, so they save one image after the other; where
-// one of them reads a layout, four processes do so at a time, which is faster than one for each of them.
+// one of them reads a layout, or copies from registry to registry, four processes do so at a time, which is faster than
+// one for each of them.
 func peers() []tool {
 	return []tool{
 		{
 			Name: "crane", module: "github.com/google/go-containerregistry/cmd/crane@v0.20.6", Gate: true, archive: "images.tar",
-			Note: "pull --format oci of all images at once, tar; pushes no layout of many images",
+			Note: "pull --format oci of all images at once, tar; pushes no layout of many images; cp, four at a time",
 			save: `crane pull --insecure --format oci --annotate-ref $(cat "$LIST") layout` + tarLayout,
+			copy: atATime(`crane copy --insecure "$SRC/$0" "$DST/$0" 2>/dev/null`),
 		},
 		{
 			Name: "oras", module: "oras.land/oras/cmd/oras@v1.3.6", Gate: true, archive: "images.tar",
-			Note: "copy --to-oci-layout image by image, tar; untar, copy --from-oci-layout, four at a time",
+			Note: "copy --to-oci-layout image by image, tar; untar, copy --from-oci-layout, four at a time; cp, four at a time",
 			save: `while read -r ref alias; do
 	oras copy --no-tty --from-plain-http --to-oci-layout "$SRC/$ref" "layout:$alias" >/dev/null
 done <"$REFS"` + tarLayout,
-			load: untarLayout + `xargs -a "$REFS" -P 4 -L 1 sh -c \
-	'oras copy --no-tty --from-oci-layout "layout:$1" --to-plain-http "$DST/$0" >/dev/null'`,
+			load: untarLayout + atATime(`oras copy --no-tty --from-oci-layout "layout:$1" --to-plain-http "$DST/$0" >/dev/null`),
+			copy: atATime(`oras copy --no-tty --from-plain-http "$SRC/$0" --to-plain-http "$DST/$0" >/dev/null`),
 		},
 		{
 			Name: "regctl", module: "github.com/regclient/regclient/cmd/regctl@v0.11.7", Gate: true, archive: "images.tar",
-			Note: "image copy to ocidir image by image, tar; untar, image copy, four at a time",
+			Note: "image copy to ocidir image by image, tar; untar, image copy, four at a time; image copy, four at a time",
 			save: `while read -r ref alias; do
 	regctl --host "reg=$SRC,tls=disabled" image copy "$SRC/$ref" "ocidir://layout:$alias"
 done <"$REFS"` + tarLayout,
-			load: untarLayout + `xargs -a "$REFS" -P 4 -L 1 sh -c \
-	'regctl --host "reg=${DST%%/*},tls=disabled" image copy "ocidir://layout:$1" "$DST/$0"'`,
+			load: untarLayout + atATime(`regctl --host "reg=${DST%%/*},tls=disabled" image copy "ocidir://layout:$1" "$DST/$0"`),
+			copy: atATime(`regctl --host "reg=$SRC,tls=disabled" --host "reg=${DST%%/*},tls=disabled" \
+	image copy "$SRC/$0" "$DST/$0"`),
 		},
 		{
 			Name: "skopeo", Gate: true, archive: "images.tar",
-			Note: "copy --all to oci: image by image, tar; untar, copy --all, four at a time",
+			Note: "copy --all to oci: image by image, tar; untar, copy --all, four at a time; sync --all of a list",
 			save: `while read -r ref alias; do
 	skopeo copy -q --all --src-tls-verify=false "docker://$SRC/$ref" "oci:layout:$alias"
 done <"$REFS"` + tarLayout,
-			load: untarLayout + `xargs -a "$REFS" -P 4 -L 1 sh -c \
-	'skopeo copy -q --all --dest-tls-verify=false "oci:layout:$1" "docker://$DST/$0"'`,
+			load: untarLayout + atATime(`skopeo copy -q --all --dest-tls-verify=false "oci:layout:$1" "docker://$DST/$0"`),
+			copy: `{
+	printf '%s:\n  tls-verify: false\n  images:\n' "$SRC"
+	sed 's|^\(.*\):\([^:]*\) .*|    \1: [\2]|' "$REFS"
+} >sync.yaml
+skopeo sync --all --src yaml --dest docker --dest-tls-verify=false sync.yaml "$DST" >/dev/null 2>&1`,
+			lastOnly: true,
 		},
 		{
 			Name: "imgpkg", archive: "images.tar",
