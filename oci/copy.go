@@ -167,8 +167,8 @@ type OrderedSource interface {
 // Copy moves the images of jobs from src to dst.
 //
 // Each blob is one task, whatever number of images share it. A repository that has it is left alone; else, where dst
-// is a [Mounter], it is mounted from one of the same host that has it, and else pushed, so that a host gets each blob
-// once. A repository of the source that does not give it is followed by the next one that should have it. A manifest
+// is a [Mounter], it is mounted from one of the same host that has it, which may be one of the source, and else pushed,
+// so that a host gets each blob once. A repository of the source that does not give it is followed by the next one that should have it. A manifest
 // goes up when all that it points to has been found or put into that very repository in this run, by digest; the root
 // of an image is last, then its tags. One whose Target has a tag goes up with that tag alone, unless something is
 // attached to the image: that follows the image by digest, and precedes its tag.

@@ -150,7 +150,7 @@ func (c *copier) decide(b *blobTask) {
 // c.mu.
 func (c *copier) needsSource(b *blobTask) bool {
 	for _, p := range b.places {
-		_, mountable := c.mountable(p)
+		_, _, mountable := c.mountable(p)
 		if p.state == placePushing || p.state == placeMissing && !mountable {
 			return true
 		}
@@ -158,17 +158,23 @@ func (c *copier) needsSource(b *blobTask) bool {
 	return false
 }
 
-// mountable returns a repository from which the place can mount its blob. The caller holds c.mu.
-func (c *copier) mountable(p *place) (Repository, bool) {
+// mountable returns a repository from which the place can mount its blob: one of the sink that has it, else one of the
+// source, where that is on the same host. The caller holds c.mu.
+func (c *copier) mountable(p *place) (from Repository, home, ok bool) {
 	if _, ok := c.dst.(Mounter); !ok {
-		return Repository{}, false
+		return Repository{}, false, false
 	}
 	for _, q := range p.blob.places {
 		if q.state == placeDone && q.repo.Host == p.repo.Host {
-			return q.repo, true
+			return q.repo, false, true
 		}
 	}
-	return Repository{}, false
+	for _, r := range p.blob.from {
+		if r.Host != "" && r.Host == p.repo.Host && r != p.repo {
+			return r, true, true
+		}
+	}
+	return Repository{}, false, false
 }
 
 // group returns which places a blob reaches by one transfer from the source: those of one host, as they can mount it
@@ -180,22 +186,23 @@ func (c *copier) group(p *place) string {
 	return p.repo.Host
 }
 
-// move queues what can be done for an admitted blob: in each group a push to the first place that lacks it, and when a
-// place has it, mounts and pushes to all others. The caller holds c.mu.
+// move queues what can be done for an admitted blob: in each group a push to the first place that lacks it, or a mount
+// from the source, and when a place has it, mounts and pushes to all others. The caller holds c.mu.
 func (c *copier) move(b *blobTask) {
 	has, busy := map[string]bool{}, map[string]bool{}
 	for _, p := range b.places {
 		g := c.group(p)
 		has[g] = has[g] || p.state == placeDone
-		busy[g] = busy[g] || p.state == placePushing
+		busy[g] = busy[g] || p.state == placePushing || p.state == placeMounting && p.home
 	}
 	for _, p := range b.places {
 		g := c.group(p)
 		if p.state != placeMissing || busy[g] && !has[g] {
 			continue
 		}
-		if from, ok := c.mountable(p); ok {
-			p.state = placeMounting
+		if from, home, ok := c.mountable(p); ok {
+			p.state, p.home = placeMounting, home
+			busy[g] = busy[g] || home
 			c.add(classMount, func(ctx context.Context) { c.mount(ctx, p, from) })
 			continue
 		}

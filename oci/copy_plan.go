@@ -41,6 +41,7 @@ type place struct {
 	blob  *blobTask
 	repo  Repository
 	state placeState
+	home  bool // it was the one to try a mount from a repository of the source
 }
 
 // placeState says how far a place is.

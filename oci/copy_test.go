@@ -140,6 +140,46 @@ func TestCopyAgainMovesNothing(t *testing.T) {
 	}
 }
 
+// What comes from the sink's own host is mounted from there, each blob once, and read only where that is refused.
+func TestCopyMountsFromTheSource(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		t.Run(fmt.Sprintf("refused %v", refused), func(t *testing.T) {
+			registry := ocitest.Memory{}
+			registry.Fault = fault(func(op ocitest.Op) error {
+				return failIf(refused && op.Name == "mount" && strings.HasPrefix(op.From.Path, "app"), oci.ErrDenied)
+			})
+			graphs, jobs := fleet(&registry, 5)
+			for i := range jobs {
+				jobs[i].To = []oci.Target{{Repository: from("copy/" + jobs[i].Name), Tag: "v1"}}
+			}
+			r := mustCopy(t, &registry, &registry, jobs, oci.CopyOptions{})
+			for i, g := range graphs {
+				if err := registry.Holds(jobs[i].To[0].Repository, g); err != nil {
+					t.Error(err)
+				}
+			}
+			home := map[digest.Digest]int{}
+			for _, op := range registry.Ops("mount") {
+				if strings.HasPrefix(op.From.Path, "app") {
+					home[op.Digest]++
+				}
+			}
+			pushed := map[digest.Digest]int{}
+			for _, op := range registry.Ops("push") {
+				pushed[op.Digest]++
+			}
+			for dgst := range isBlob(graphs) {
+				if want := map[bool]int{false: 0, true: 1}[refused]; home[dgst] != 1-want || pushed[dgst] != want {
+					t.Errorf("%s: mounted %d times from the source, pushed %d times", dgst, home[dgst], pushed[dgst])
+				}
+			}
+			if refused != (r.MovedBytes > 0) {
+				t.Errorf("%d bytes were read", r.MovedBytes)
+			}
+		})
+	}
+}
+
 func TestCopyConfirmsBlobsOfManifestsThatAreThere(t *testing.T) {
 	var src, dst ocitest.Memory
 	graphs, jobs := fleet(&src, 1)

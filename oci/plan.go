@@ -32,6 +32,9 @@ type PlanOptions struct {
 	// Repin takes only Platforms of references with a digest too. Without it those keep their whole index, because
 	// who names an image by its digest finds it under no other.
 	Repin bool
+	// Shallow resolves the references and loads nothing: the Root of an image is its descriptor alone, and there is
+	// nothing to be filtered, so Platforms have to be empty.
+	Shallow bool
 	// Parallel is how many images are planned, and how many requests are made, at a time; 0 means 8.
 	Parallel int
 	// Events, unless nil, is told of every image that has been planned. Calls come one at a time.

@@ -20,7 +20,8 @@ type Cache interface {
 	PutManifest(ctx context.Context, d Descriptor, raw []byte) error
 	// Resolved returns what ref meant when PutResolved was called for it.
 	Resolved(ref Reference) (Descriptor, bool)
-	// PutResolved keeps what ref means. Everything below d that the plan needs has been put by then.
+	// PutResolved keeps what ref means. Everything below d that the plan needs has been put by then, unless the plan is
+	// shallow.
 	PutResolved(ref Reference, d Descriptor) error
 }
 
@@ -40,7 +41,7 @@ type fetcher struct {
 
 func newFetcher(src Source, cache Cache, parallel int) *fetcher {
 	if cache == nil {
-		cache = &memoryCache{}
+		cache = NewMemoryCache()
 	}
 	return &fetcher{src: src, cache: cache, slots: make(chan struct{}, parallel)}
 }
@@ -140,7 +141,9 @@ func (l *digestLocks) unlock(d digest.Digest) {
 	delete(l.held, d)
 }
 
-// memoryCache is the Cache of a plan that was given none.
+// NewMemoryCache returns a cache in memory, which several plans can share.
+func NewMemoryCache() Cache { return &memoryCache{} }
+
 type memoryCache struct {
 	blobs sync.Map // digest.Digest to []byte
 	refs  sync.Map // Reference to Descriptor

@@ -21,15 +21,16 @@ func (m *planMaker) image(ctx context.Context, ref Reference) (PlannedImage, err
 	if err != nil {
 		return PlannedImage{}, err
 	}
+	if m.o.Shallow {
+		return PlannedImage{Root: &Node{Descriptor: root}}, m.resolved(ref, root, known)
+	}
 	whole := len(m.o.Platforms) == 0 || ref.Digest != "" && !m.o.Repin
 	n, err := m.load(ctx, ref.Repository, root, whole)
 	if err != nil {
 		return PlannedImage{}, err
 	}
-	if !known { // from here on the cache has all that the reference means
-		if err := m.cache.PutResolved(ref, root); err != nil {
-			return PlannedImage{}, &cacheError{err}
-		}
+	if err := m.resolved(ref, root, known); err != nil { // the cache has all that the reference means
+		return PlannedImage{}, err
 	}
 	image := PlannedImage{Root: n, Has: has(n, m.o.Platforms)}
 	filtered, err := FilterPlatforms(n, m.o.Platforms)
@@ -62,6 +63,17 @@ func (m *planMaker) resolve(ctx context.Context, ref Reference) (d Descriptor, k
 		err = fmt.Errorf("the registry answered with %s: %w", d.Digest, ErrCorrupt)
 	}
 	return d, false, err
+}
+
+// resolved keeps what ref means, unless the cache knew it.
+func (m *planMaker) resolved(ref Reference, d Descriptor, known bool) error {
+	if known {
+		return nil
+	}
+	if err := m.cache.PutResolved(ref, d); err != nil {
+		return &cacheError{err}
+	}
+	return nil
 }
 
 // load returns the graph below root with the platforms of images that only their config tells. Unless it is to be

@@ -410,6 +410,33 @@ func TestMakePlanFetchesEachManifestOnce(t *testing.T) {
 	}
 }
 
+// A shallow plan asks what references mean and nothing else, and a whole one with its cache asks for the rest only.
+func TestMakePlanShallow(t *testing.T) {
+	m, two := corpus(t)
+	list := "two:1 amdonly:1 docker.io/library/two:1@" + two.Digest.String() + " missing:1"
+	cache := NewMemoryCache()
+	p := mustPlan(t, m, list, cache, PlanOptions{Shallow: true})
+	if got, want := names(p.Images), []string{
+		"docker.io/library/amdonly:1", "docker.io/library/missing:1", "docker.io/library/two:1@" + two.Digest.String(),
+	}; !slices.Equal(got, want) {
+		t.Fatalf("images %q, want %q", got, want)
+	}
+	if i := p.Images[2]; i.Root.Digest != two.Digest || i.Root.Manifest != nil {
+		t.Errorf("root %+v", i.Root)
+	}
+	if !errors.Is(p.Images[1].Err, ErrNotFound) {
+		t.Errorf("missing image: %v", p.Images[1].Err)
+	}
+	if n := len(m.opened); n > 0 {
+		t.Errorf("%d manifests were read", n)
+	}
+	m.tags = nil // so that nothing can be resolved anew
+	p = mustPlan(t, m, "two:1 amdonly:1", cache, PlanOptions{})
+	if len(p.Failed()) > 0 || len(p.Images[1].Root.Children) != 4 {
+		t.Errorf("the whole plan: %+v", p.Images)
+	}
+}
+
 // cacheWith is a cache with faults.
 type cacheWith struct {
 	memoryCache

@@ -104,6 +104,9 @@ type origin interface {
 	source() oci.Source
 	// name returns what messages call the origin.
 	name() string
+	// load gets ready for graph to be called for each of the images, several at a time where that helps. What is wrong
+	// with one of them is for graph to say.
+	load(ctx context.Context, images []*deliverable) error
 	// graph returns the manifests of an image. It is called when the image is to be pushed.
 	graph(ctx context.Context, img *deliverable) (*oci.Node, error)
 	// stops tells the errors of graph and of the copy that end the run.
@@ -177,6 +180,11 @@ const (
 	actionKeep            // the tag names other content and stays
 )
 
+// closed reports whether the name cannot even be asked for.
+func (n *plannedName) closed() bool {
+	return n.project != nil && (n.project.missing || n.project.refused)
+}
+
 // changes reports whether the name means other content at the target now.
 func (n *plannedName) changes() bool { return n.current != "" && n.current != n.want }
 
@@ -216,7 +224,7 @@ func (d *delivery) run(ctx context.Context) error {
 func (d *delivery) jobs(ctx context.Context) (jobs []oci.Job, names []*plannedName, err error) {
 	roots := map[*deliverable]*oci.Node{}
 	for _, n := range d.names {
-		if n.action != actionPush {
+		if n.action != actionPush || n.err != nil {
 			continue
 		}
 		if n.root == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/ferry-oci/ferry/oci"
@@ -38,6 +39,9 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 	if len(taken) > 0 {
 		return fmt.Errorf("at the target there is other content under %s:\n%s",
 			plural(len(taken), "name"), strings.Join(taken, "\n"))
+	}
+	if err := d.from.load(ctx, d.pushed()); err != nil {
+		return err
 	}
 	if err := d.checkProjects(ctx); err != nil {
 		return d.to.explain(err)
@@ -90,7 +94,7 @@ func (d *delivery) survey(ctx context.Context) error {
 	var jobs []oci.Job
 	var asked []*plannedName
 	for _, n := range d.names {
-		if n.project != nil && (n.project.missing || n.project.refused) {
+		if n.closed() {
 			continue
 		}
 		to := oci.Target{Repository: n.target.Repository, Tag: n.target.Tag}
@@ -115,6 +119,15 @@ func (d *delivery) actionFor(n *plannedName) action {
 	return actionPush
 }
 
+// pushed returns the images of which some name is to be pushed, in their order.
+func (d *delivery) pushed() []*deliverable {
+	wanted := map[*deliverable]bool{}
+	for _, n := range d.names {
+		wanted[n.image] = wanted[n.image] || n.action == actionPush && n.err == nil
+	}
+	return slices.DeleteFunc(slices.Clone(d.images), func(i *deliverable) bool { return !wanted[i] })
+}
+
 // writePlan writes the table of --dry-run, and returns what keeps the plan from being carried out.
 func (d *delivery) writePlan(w io.Writer) error {
 	t := newTable("SOURCE", "TARGET", "RENAMED BY", "AT THE TARGET")
@@ -133,9 +146,11 @@ func (d *delivery) writePlan(w io.Writer) error {
 // state says what the name is at the target and what would become of it.
 func (n *plannedName) state() string {
 	switch {
+	case n.err != nil:
+		return "not to be had"
 	case n.project != nil && n.project.missing:
 		return "new, and so is its project"
-	case n.target.Tag == "":
+	case n.current == "" && n.target.Tag == "":
 		return "by digest"
 	case n.current == "":
 		return "new"

@@ -27,12 +27,12 @@ func (d *delivery) count() []deliveryCounts {
 	for _, n := range d.names {
 		c := &counts[n.at]
 		switch {
+		case n.err != nil:
+			c.failed++
 		case n.action == actionComplete:
 			c.complete++
 		case n.action == actionKeep:
 			c.kept++
-		case n.err != nil:
-			c.failed++
 		default:
 			c.sent++
 		}
@@ -86,6 +86,11 @@ func (d *delivery) sayName(n *plannedName) {
 	default:
 		d.std.say("changed: %s from %s to %s", n.target, n.current, n.want)
 	}
+}
+
+// lacks reports whether it is known of some image that it will not be at a target.
+func (d *delivery) lacks() bool {
+	return len(d.failed) > 0 || slices.ContainsFunc(d.names, func(n *plannedName) bool { return n.err != nil })
 }
 
 // verdict lists the images that failed, on stdout as lines that can be fed back, and returns the error that they make. The

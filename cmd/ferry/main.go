@@ -76,6 +76,7 @@ or not the expected one, 4 something asked for is missing, 130 interrupted.`,
 		newInspectCommand(std),
 		newMergeCommand(std),
 		newUnpackCommand(std),
+		newCopyCommand(std),
 		newVersionCommand(std),
 	)
 	return root

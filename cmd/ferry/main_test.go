@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 			"spoil":   inStory((*story).spoil),
 			"digest":  inStory((*story).digest),
 			"merged":  inStory((*story).merged),
+			"lines":   inStory((*story).lines),
 
 			"proxy":  inStory((*story).proxy),
 			"served": inStory((*story).served),

@@ -25,6 +25,8 @@ type transferFlags struct {
 	timeout   time.Duration
 	stall     time.Duration
 	waitQuota bool
+
+	told bool // the limit has been
 }
 
 const (
@@ -90,7 +92,8 @@ func (f *transferFlags) apply(o *registry.Options, std *stdio) error {
 	if err != nil {
 		return err
 	}
-	if rate > 0 {
+	if rate > 0 && !f.told {
+		f.told = true
 		std.say("limit: %s", formatRate(rate))
 	}
 	o.LimitRate, o.RequestsPerSecond, o.StallTimeout, o.WaitQuota = rate, f.requests, f.stall, f.waitQuota

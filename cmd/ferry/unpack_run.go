@@ -59,6 +59,9 @@ func (u *unpacking) source() oci.Source { return u.in }
 
 func (u *unpacking) name() string { return u.o.bundleName() }
 
+// load has nothing to do: a bundle has its manifests at hand.
+func (u *unpacking) load(context.Context, []*deliverable) error { return nil }
+
 func (u *unpacking) graph(ctx context.Context, img *deliverable) (*oci.Node, error) {
 	root, err := u.in.Graph(ctx, u.entries[img])
 	return root, imageDamage(u.entries[img], err)
