@@ -104,7 +104,7 @@ func dialOnly(t *testing.T, c *Client, host string, addr net.Addr) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := h.plain.Transport.(challenged).next.(*retrier).next.(*watcher).next.(*http.Transport)
+	transport := h.plain.Transport.(challenged).next.(*retrier).next.(*doorman).next.(*watcher).next.(*http.Transport)
 	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, addr.String())
 	}

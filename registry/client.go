@@ -6,7 +6,7 @@
 // has proven them.
 //
 // Whatever may pass is tried again, within bounds: cut connections, transfers that stand still, 5xx, and 429 with the
-// pause that the registry asks for, which all requests to that host then keep. Errors name the host, and no error
+// pause that the registry asks for, which all requests to that host then keep, fewer at a time. Errors name the host, and no error
 // holds a secret: no password, no token, no query of a URL.
 //
 // Specification: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
@@ -104,6 +104,8 @@ const (
 	EventWaiting
 	// EventResumed comes when a download goes on where it was cut.
 	EventResumed
+	// EventFewer comes when the host said that requests are too many and fewer of them go on at once, AtOnce.
+	EventFewer
 	// EventMirrorPassed comes when a mirror, the Host, does not have what it was asked for and the next one is asked.
 	EventMirrorPassed
 	// EventMirrorOff comes once for a mirror that is not asked any more.
@@ -122,21 +124,15 @@ type Event struct {
 	Host    string        // host[:port] of the server, which may be one that the registry redirected to
 	Attempt int           // 1 for the first repetition
 	Wait    time.Duration // until the next attempt
+	AtOnce  int           // of EventFewer
 	Why     error
-}
-
-// Stats is what a client got over since it was made, for the summary of a run.
-type Stats struct {
-	Retries int                      // requests that were sent again
-	Resumed int                      // transfers, in either direction, that went on where they were cut
-	Waited  map[string]time.Duration // pauses that hosts asked for, by host[:port]; nil when there were none
-	Twice   int64                    // bytes of blobs that were sent or received more than once
 }
 
 // Client speaks to registries. It is safe for concurrent use.
 type Client struct {
 	opts  Options
 	clock clock
+	line  line
 
 	mu    sync.Mutex
 	hosts map[string]*host
@@ -182,7 +178,9 @@ func newClient(o Options, clk clock) *Client {
 	if o.Proxy == nil {
 		o.Proxy = http.ProxyFromEnvironment
 	}
-	return &Client{opts: o, clock: clk, hosts: map[string]*host{}, gates: map[string]*gate{}}
+	return &Client{
+		opts: o, clock: clk, line: line{rate: o.LimitRate, clock: clk}, hosts: map[string]*host{}, gates: map[string]*gate{},
+	}
 }
 
 // Close closes the connections that are idle now. The client can be used afterwards.

@@ -123,6 +123,7 @@ func (r *download) resume(why error) error {
 		return r.broken(why)
 	}
 	r.failed++
+	r.c.stats.again(why)
 	if err := r.c.clock.sleep(r.ctx, r.c.clock.backoff(r.failed)); err != nil {
 		return r.broken(err)
 	}

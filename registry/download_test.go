@@ -67,8 +67,14 @@ func TestOpenGetsOverFaults(t *testing.T) {
 		"429 with nonsense": {
 			match: times(1), fault: registrytest.Status(429, "", "Retry-After", "soon"), gets: 2,
 		},
-		"quota, only for a moment": {match: times(1), fault: registrytest.Status(429, quotaText), gets: 2},
-		"redirected":               {o: registrytest.Options{RedirectBlobs: true}, gets: 1},
+		"503 with seconds": {
+			match: times(1), fault: registrytest.Status(503, "", "Retry-After", "40"), gets: 2, waited: 40 * time.Second,
+		},
+		"503 with a date": {
+			match: times(1), gets: 2, waited: time.Minute,
+			fault: registrytest.Status(503, "", "Retry-After", clockStart.Add(time.Minute).Format(http.TimeFormat)),
+		},
+		"redirected": {o: registrytest.Options{RedirectBlobs: true}, gets: 1},
 		"TLS": {
 			o: registrytest.Options{TLS: true}, match: times(1), fault: registrytest.Cut(1000), gets: 2,
 		},
@@ -138,8 +144,8 @@ func TestOpenGivesUp(t *testing.T) {
 		},
 		"429 for ever": {d: d, fault: registrytest.TooManyRequests(150), is: &Error{Status: 429}, gets: 5},
 		"quota used up": {
-			d: d, fault: registrytest.Status(429, quotaText), is: &Error{Status: 429}, gets: 2,
-			says: []string{"You have reached your"},
+			d: d, fault: registrytest.Status(429, quotaText), is: &Error{Status: 429}, gets: 1,
+			says: []string{"the quota is used up", "You have reached your"},
 		},
 		"longer than said": {
 			d: smaller, is: oci.ErrCorrupt, gets: 1,

@@ -204,11 +204,14 @@ func (h *host) cleanError(req *http.Request, err error) error {
 	var token *errcode.ErrorResponse
 	var cred *credentialError
 	var verification *tls.CertificateVerificationError
+	var quota *QuotaError
 	proxy := h.proxyFor(asked)
 	if refused, ok := asProxyError(err, addr, proxy); ok {
 		return refused
 	}
 	switch {
+	case errors.As(err, &quota):
+		return quota
 	case errors.As(err, &token):
 		return tokenError(token)
 	case errors.As(err, &cred):

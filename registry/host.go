@@ -74,9 +74,8 @@ func (c *Client) newHost(name, addr string, o HostOptions) *host {
 	if h.proxy == nil {
 		h.proxy = c.opts.Proxy
 	}
-	h.plain = &http.Client{Transport: challenged{&retrier{c: c, next: &watcher{
-		stall: c.opts.StallTimeout, clock: c.clock, next: newTransport(o, h.proxy),
-	}}}}
+	watched := &watcher{stall: c.opts.StallTimeout, clock: c.clock, next: newTransport(o, h.proxy)}
+	h.plain = &http.Client{Transport: challenged{&retrier{c: c, next: &doorman{c: c, next: watched}}}}
 	h.scheme = knownScheme(addr, o)
 	h.referrers.init(addr)
 	return h

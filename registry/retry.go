@@ -1,18 +1,14 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 )
 
@@ -27,8 +23,6 @@ const (
 	retriesUnreached = 2
 	// 500 is more often a registry that cannot than one that cannot now.
 	retriesInternal = 3
-	// Each further try uses up more of the quota that is used up.
-	retriesQuota = 1
 )
 
 // clock is how the client waits; tests put in their own.
@@ -71,70 +65,6 @@ func (c clock) backoff(n int) time.Duration {
 	return d - time.Duration(c.jitter()*float64(d)/2)
 }
 
-// gate holds back the requests to one host while it asked for a pause.
-type gate struct {
-	addr string // host[:port]
-
-	mu       sync.Mutex
-	until    time.Time
-	answered bool // the host has answered at least once
-}
-
-// gate returns that of addr, host[:port].
-func (c *Client) gate(addr string) *gate {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	g := c.gates[addr]
-	if g == nil {
-		g = &gate{addr: addr}
-		c.gates[addr] = g
-	}
-	return g
-}
-
-// shut keeps all requests back for the pause that begins now, and returns by how much that is longer than before.
-func (g *gate) shut(now time.Time, pause time.Duration) time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	until := now.Add(pause)
-	if !until.After(g.until) {
-		return 0
-	}
-	from := g.until
-	if now.After(from) {
-		from = now
-	}
-	g.until = until
-	return until.Sub(from)
-}
-
-// pass waits until the host takes requests again.
-func (g *gate) pass(ctx context.Context, c clock) error {
-	for {
-		g.mu.Lock()
-		wait := g.until.Sub(c.now())
-		g.mu.Unlock()
-		if wait <= 0 {
-			return nil
-		}
-		if err := c.sleep(ctx, wait+time.Duration(c.jitter()*float64(firstBackoff))); err != nil {
-			return err
-		}
-	}
-}
-
-func (g *gate) setAnswered() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.answered = true
-}
-
-func (g *gate) wasAnswered() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.answered
-}
-
 type onceKey struct{}
 
 // sendOnce returns a context whose requests the transport does not repeat, because the caller does, or wants to know.
@@ -151,14 +81,7 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	g := t.c.gate(req.URL.Host)
 	try := attempt{clock: t.c.clock, stats: &t.c.stats, limit: t.c.opts.Retries, once: ctx.Value(onceKey{}) != nil || !canRewind(req)}
 	for {
-		if err := g.pass(ctx, t.c.clock); err != nil {
-			closeBody(req)
-			return nil, err
-		}
 		resp, err := t.next.RoundTrip(req)
-		if err == nil {
-			g.setAnswered()
-		}
 		wait, told, again := try.judge(ctx, g, resp, err)
 		if !again {
 			return resp, err
@@ -175,7 +98,7 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 			kind = EventWaiting
 		}
 		t.c.event(Event{Kind: kind, Host: req.URL.Host, Attempt: try.n, Wait: wait, Why: cleanText(why)})
-		if !told { // else the gate waits
+		if !told && !isBusy(why) { // else the gate waits
 			if err := t.c.clock.sleep(ctx, wait); err != nil {
 				closeBody(req)
 				return nil, err
@@ -212,10 +135,6 @@ func (a *attempt) judge(ctx context.Context, g *gate, resp *http.Response, err e
 	} else {
 		switch resp.StatusCode {
 		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-			if isQuota(resp) {
-				limit = min(limit, retriesQuota)
-				break
-			}
 			if wait, ok := retryAfter(resp, a.clock.now()); ok {
 				return a.told(g, wait)
 			}
@@ -231,7 +150,22 @@ func (a *attempt) judge(ctx context.Context, g *gate, resp *http.Response, err e
 	}
 	a.n++
 	a.failed++
-	return a.clock.backoff(a.failed), false, true
+	wait = a.clock.backoff(a.failed)
+	if err == nil && tooMuch(resp.StatusCode) { // all of them are too many
+		g.shut(a.clock.now(), wait)
+	}
+	return wait, false, true
+}
+
+// tooMuch reports whether status says that the host has too much to do.
+func tooMuch(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+}
+
+// isBusy reports whether err is such an answer.
+func isBusy(err error) bool {
+	var status *Error
+	return errors.As(err, &status) && tooMuch(status.Status)
 }
 
 // told shuts the gate for the pause that a host asked for. Such pauses are not counted but added up: where many
@@ -262,31 +196,18 @@ func retryAfter(resp *http.Response, now time.Time) (time.Duration, bool) {
 	return 0, false
 }
 
-// isQuota reports whether resp says that a quota for hours is used up, as Docker Hub does, and not that requests come
-// too fast. It leaves the body whole.
-func isQuota(resp *http.Response) bool {
-	if resp.StatusCode != http.StatusTooManyRequests {
-		return false
-	}
-	head, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body}
-	text := strings.ToLower(string(head))
-	return strings.Contains(text, "toomanyrequests") && strings.Contains(text, "you have reached your")
-}
-
-// isPermanent reports whether a transport's error would come again: the two sides do not agree on TLS.
+// isPermanent reports whether a transport's error would come again: the two sides do not agree on TLS, or a quota
+// is used up.
 func isPermanent(err error) bool {
 	var record tls.RecordHeaderError
 	var verification *tls.CertificateVerificationError
 	var refused *ProxyError
 	var op *net.OpError
+	var quota *QuotaError
 	if errors.As(err, &refused) {
 		return refused.Status/100 == 4 // such as 407; 5xx is that of the host behind it
 	}
-	return errors.As(err, &verification) || errors.As(err, &record) ||
+	return errors.As(err, &verification) || errors.As(err, &record) || errors.As(err, &quota) ||
 		errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error") // TLS alerts
 }
 

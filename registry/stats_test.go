@@ -1,6 +1,8 @@
 package registry
 
 import (
+	"fmt"
+	"io"
 	"maps"
 	"testing"
 	"time"
@@ -25,7 +27,30 @@ func TestStats(t *testing.T) {
 	if s.Retries != 3 || s.Resumed != 1 || s.Twice != 10 {
 		t.Errorf("got %+v", s)
 	}
+	if want := map[Reason]int{ReasonCut: 1, ReasonTooMany: 2, ReasonServer: 1}; !maps.Equal(s.Again, want) {
+		t.Errorf("done again %v, want %v", s.Again, want)
+	}
 	if want := map[string]time.Duration{srv.Host(): time.Minute}; !maps.Equal(s.Waited, want) {
 		t.Errorf("waited %v, want %v", s.Waited, want)
+	}
+}
+
+func TestReasonOf(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want Reason
+	}{
+		"cut":          {io.ErrUnexpectedEOF, ReasonCut},
+		"unreachable":  {&UnreachableError{Err: io.EOF}, ReasonCut},
+		"stalled":      {fmt.Errorf("blob: %w", errStalled), ReasonStalled},
+		"429":          {fmt.Errorf("blob: %w", &Error{Status: 429}), ReasonTooMany},
+		"quota":        {&QuotaError{Err: &Error{Status: 429}}, ReasonTooMany},
+		"503":          {&Error{Status: 503}, ReasonServer},
+		"408":          {&Error{Status: 408}, ReasonServer},
+		"session gone": {&Error{Status: 404, Code: codeBlobUploadUnknown}, ReasonRefused},
+	} {
+		if got := reasonOf(test.err); got != test.want {
+			t.Errorf("%s: got %d, want %d", name, got, test.want)
+		}
 	}
 }

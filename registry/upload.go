@@ -45,7 +45,7 @@ type push struct {
 
 // pushBlob stores the content of d.
 func (c *Client) pushBlob(ctx context.Context, to oci.Repository, d oci.Descriptor, content oci.Content) error {
-	p := &push{c: c, to: to, d: d, feed: newFeed(ctx, d, content), whole: d.Size < resumeSize}
+	p := &push{c: c, to: to, d: d, feed: newFeed(nested(ctx, c), d, content), whole: d.Size < resumeSize}
 	defer p.feed.close()
 	p.takeUp()
 	err := p.run(ctx)

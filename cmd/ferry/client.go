@@ -51,14 +51,21 @@ func (r *remote) explain(err error) error {
 // showEvent tells with -v what the client got over by itself. A pause that a registry asked for is told in any case,
 // because nothing seems to move meanwhile.
 func showEvent(std *stdio, e registry.Event) {
+	var quota *registry.QuotaError
 	switch e.Kind {
 	case registry.EventWaiting:
-		std.say("%s asks to wait %s: %v", e.Host, e.Wait, e.Why)
+		if errors.As(e.Why, &quota) {
+			std.say("waiting, and looking again in %s: %v", formatDuration(e.Wait), quota)
+			return
+		}
+		std.say("%s asks to wait %s: %v", e.Host, formatDuration(e.Wait), e.Why)
 	case registry.EventNotListed:
 		std.detail("%s: does not list what belongs to its images, so signatures that only a list tells of are left out: %v",
 			e.Host, e.Why)
 	case registry.EventAway:
 		std.warn("%s cannot be reached; what belongs to its images is what its mirrors tell", e.Host)
+	case registry.EventFewer:
+		std.detail("%s: %s at once from now on, until it goes well: %v", e.Host, plural(e.AtOnce, "request"), e.Why)
 	case registry.EventResumed:
 		std.detail("%s: the transfer goes on where it was cut: %v", e.Host, e.Why)
 	case registry.EventMirrorPassed:

@@ -68,6 +68,7 @@ func (d *delivery) say(r *oci.Report, whole bool) {
 	}
 	d.std.say("blobs: %d uploaded, %d mounted, %d there already; %s read from %s",
 		r.Moved, r.Mounted, r.Skipped, formatSize(r.MovedBytes), d.words.source)
+	sayRetries(d.std, d.from.source(), d.to.target)
 	if nothing {
 		d.std.say("nothing was moved: the target has all of it already")
 	}

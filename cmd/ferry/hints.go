@@ -19,7 +19,10 @@ func connectionHints(err error) []string {
 	var client *registry.ClientCertificateError
 	var proxy *registry.ProxyError
 	var unreachable *registry.UnreachableError
+	var quota *registry.QuotaError
 	switch {
+	case errors.As(err, &quota):
+		return []string{"--wait-quota waits until the quota opens again, and goes on; Docker Hub gives more to those who log in"}
 	case errors.As(err, &certificate):
 		return certificateHints(certificate, f)
 	case errors.As(err, &client):

@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 			"push":    inStory((*story).push),
 			"fault":   inStory((*story).fault),
 			"behave":  inStory((*story).behave),
+			"quota":   inStory((*story).quota),
 			"once":    inStory((*story).once),
 			"fetched": inStory((*story).fetched),
 			"lose":    inStory((*story).lose),

@@ -140,6 +140,7 @@ func (p *packing) pack(ctx context.Context) (err error) {
 
 // end closes the store, and says when it keeps something for the next run; where images failed, the verdict does.
 func (p *packing) end(err error) error {
+	sayRetries(p.std, p.from.Client)
 	kept, closeErr := p.closeStore(err == nil && !p.o.DryRun)
 	var partial *partialError
 	if kept && p.fetching && err != nil && !errors.As(err, &partial) {

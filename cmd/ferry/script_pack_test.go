@@ -108,6 +108,13 @@ func (s *story) fault(_ *testscript.TestScript, args []string) error {
 	return nil
 }
 
+// quota REGISTRY N lets a registry give N manifests more.
+func (s *story) quota(_ *testscript.TestScript, args []string) error {
+	n, err := strconv.Atoi(args[1])
+	s.registries[args[0]].SetQuota(n)
+	return err
+}
+
 // lose REGISTRY REPOSITORY IMAGE takes the second manifest of an index out of a registry.
 func (s *story) lose(_ *testscript.TestScript, args []string) error {
 	s.registries[args[0]].Remove(args[1], testImages[args[2]].graph().Children[1].Digest)

@@ -56,6 +56,10 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, q *Request) {
 	case Mount:
 		s.serveMount(w, r, q)
 	case Manifest:
+		if !s.useQuota(w, q) {
+			apiError(w, http.StatusTooManyRequests, "TOOMANYREQUESTS", "You have reached your pull rate limit.")
+			return
+		}
 		s.serveManifest(w, r, q)
 	case Tags:
 		s.serveTags(w, r, q)

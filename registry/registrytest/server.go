@@ -117,6 +117,7 @@ type Server struct {
 	tokens  map[string]*token
 	nextID  int
 	taken   int64 // bytes of uploads that came in
+	quota   *int  // manifests that may still be had; nil is any number
 
 	rules   []*rule
 	records []*Request
@@ -201,6 +202,9 @@ func hostOf(srv *httptest.Server) string {
 
 // CA returns the certificate to trust, with [Options.TLS].
 func (s *Server) CA() *x509.Certificate { return s.main.Certificate() }
+
+// Certificates returns what the registry proves itself with, with [Options.TLS], for another server in its place.
+func (s *Server) Certificates() []tls.Certificate { return s.main.TLS.Certificates }
 
 // CAPEM returns the certificate to trust as the content of a file.
 func (s *Server) CAPEM() []byte {

@@ -58,19 +58,17 @@ func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request, q *Request)
 		s.openSession(w, q)
 		return
 	}
-	s.mu.Lock()
-	up := s.uploads[q.Ref]
-	s.mu.Unlock()
+	up, size := s.session(q.Ref)
 	if up == nil || up.repo != q.Repo || !strings.HasPrefix(r.URL.Query().Get("_state"), q.Ref+"-") {
 		apiError(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
 		return
 	}
-	stale := r.URL.Query().Get("_state") != fmt.Sprintf("%s-%d=", q.Ref, len(up.data))
+	stale := r.URL.Query().Get("_state") != fmt.Sprintf("%s-%d=", q.Ref, size)
 	switch {
 	case s.o.WholeOnly && r.Method != http.MethodPut:
 		apiError(w, http.StatusBadRequest, "UNSUPPORTED", "must use monolithic upload")
 	case r.Method == http.MethodGet:
-		s.sessionStatus(w, q, up, http.StatusNoContent, len(up.data))
+		s.sessionStatus(w, q, http.StatusNoContent, size, size)
 	case s.o.MaxBody > 0 && r.ContentLength > s.o.MaxBody:
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		io.WriteString(w, "<html><h1>413 Request Entity Too Large</h1></html>")
@@ -105,10 +103,20 @@ func (s *Server) dropSession(id string) {
 	delete(s.uploads, id)
 }
 
-// sessionStatus says that the session has size bytes.
-func (s *Server) sessionStatus(w http.ResponseWriter, q *Request, up *session, status, size int) {
-	w.Header().Set("Location", s.location(q.Repo, q.Ref, len(up.data)))
-	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, size-1)))
+// session returns a session, or nil, and how many bytes it has. The request before may still be at work on it, for nobody.
+func (s *Server) session(id string) (up *session, size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if up = s.uploads[id]; up != nil {
+		size = len(up.data)
+	}
+	return up, size
+}
+
+// sessionStatus says that the session, which has size bytes, has so many.
+func (s *Server) sessionStatus(w http.ResponseWriter, q *Request, status, size, said int) {
+	w.Header().Set("Location", s.location(q.Repo, q.Ref, size))
+	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, said-1)))
 	w.WriteHeader(status)
 }
 
@@ -137,10 +145,10 @@ func (s *Server) patchUpload(w http.ResponseWriter, r *http.Request, q *Request,
 		up.first = len(up.data)
 	}
 	if s.o.StickyRange {
-		s.sessionStatus(w, q, up, http.StatusCreated, up.first)
+		s.sessionStatus(w, q, http.StatusCreated, len(up.data), up.first)
 		return
 	}
-	s.sessionStatus(w, q, up, http.StatusAccepted, len(up.data))
+	s.sessionStatus(w, q, http.StatusAccepted, len(up.data), len(up.data))
 }
 
 func (s *Server) putUpload(w http.ResponseWriter, r *http.Request, q *Request, up *session) {
@@ -184,12 +192,12 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, q *Request, up 
 	}
 	s.mu.Lock()
 	s.taken += int64(len(got))
-	s.mu.Unlock()
 	if len(up.data) == 0 { // mostly: no copy
 		up.data = got
 	} else {
 		up.data = append(up.data, got...)
 	}
+	s.mu.Unlock()
 	if err == nil {
 		return true
 	}
