@@ -63,6 +63,9 @@ type PlannedImage struct {
 	Root *Node // what is to be moved; nil when Err is not
 	// Original is the index at the source when Root was rebuilt with fewer platforms, without its children; else nil.
 	Original *Node
+	// Referrers are what belongs to the image, as far as [FindReferrers] was asked for it: what is about Original or a
+	// manifest of Root, and what is about that, each after what it is about.
+	Referrers []Referrer
 	// Pinned tells that platforms which were not asked for are kept, since the reference has a digest.
 	Pinned bool
 	// Has tells for each of Plan.Platforms whether the image has it. It is nil when the image tells no platform, such

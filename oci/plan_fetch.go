@@ -25,6 +25,13 @@ type Cache interface {
 	PutResolved(ref Reference, d Descriptor) error
 }
 
+// ReferrerCache is a [Cache] that keeps, too, what was found about a manifest.
+type ReferrerCache interface {
+	// Referrers returns what PutReferrers has kept for subject, a repository and a digest.
+	Referrers(subject Reference) ([]FoundReferrer, bool)
+	PutReferrers(subject Reference, list []FoundReferrer) error
+}
+
 // cacheError is an error of a Cache that may keep anything from being kept, such as a full disk. It ends the plan.
 type cacheError struct{ err error }
 
@@ -36,7 +43,7 @@ type fetcher struct {
 	src   Source
 	cache Cache
 	slots chan struct{} // one for each request that may be under way
-	busy  digestLocks
+	busy  locks[digest.Digest]
 }
 
 func newFetcher(src Source, cache Cache, parallel int) *fetcher {
@@ -101,17 +108,17 @@ func (f *fetcher) request(ctx context.Context, do func() error) error {
 	}
 }
 
-// digestLocks has a lock for each digest.
-type digestLocks struct {
+// locks has a lock for each key.
+type locks[K comparable] struct {
 	mu   sync.Mutex
-	held map[digest.Digest]chan struct{} // closed when the lock is free again
+	held map[K]chan struct{} // closed when the lock is free again
 }
 
-func (l *digestLocks) lock(ctx context.Context, d digest.Digest) (unlock func(), err error) {
+func (l *locks[K]) lock(ctx context.Context, key K) (unlock func(), err error) {
 	for {
-		free, ok := l.tryLock(d)
+		free, ok := l.tryLock(key)
 		if ok {
-			return func() { l.unlock(d) }, nil
+			return func() { l.unlock(key) }, nil
 		}
 		select {
 		case <-free:
@@ -121,24 +128,24 @@ func (l *digestLocks) lock(ctx context.Context, d digest.Digest) (unlock func(),
 	}
 }
 
-func (l *digestLocks) tryLock(d digest.Digest) (free <-chan struct{}, ok bool) {
+func (l *locks[K]) tryLock(key K) (free <-chan struct{}, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if free, held := l.held[d]; held {
+	if free, held := l.held[key]; held {
 		return free, false
 	}
 	if l.held == nil {
-		l.held = map[digest.Digest]chan struct{}{}
+		l.held = map[K]chan struct{}{}
 	}
-	l.held[d] = make(chan struct{})
+	l.held[key] = make(chan struct{})
 	return nil, true
 }
 
-func (l *digestLocks) unlock(d digest.Digest) {
+func (l *locks[K]) unlock(key K) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	close(l.held[d])
-	delete(l.held, d)
+	close(l.held[key])
+	delete(l.held, key)
 }
 
 // NewMemoryCache returns a cache in memory, which several plans can share.
@@ -147,6 +154,7 @@ func NewMemoryCache() Cache { return &memoryCache{} }
 type memoryCache struct {
 	blobs sync.Map // digest.Digest to []byte
 	refs  sync.Map // Reference to Descriptor
+	found sync.Map // Reference with a digest to []FoundReferrer
 }
 
 func (c *memoryCache) Manifest(_ context.Context, d Descriptor) ([]byte, error) {
@@ -172,5 +180,18 @@ func (c *memoryCache) Resolved(ref Reference) (Descriptor, bool) {
 
 func (c *memoryCache) PutResolved(ref Reference, d Descriptor) error {
 	c.refs.Store(ref, d)
+	return nil
+}
+
+func (c *memoryCache) Referrers(subject Reference) ([]FoundReferrer, bool) {
+	list, ok := c.found.Load(subject)
+	if !ok {
+		return nil, false
+	}
+	return list.([]FoundReferrer), true
+}
+
+func (c *memoryCache) PutReferrers(subject Reference, list []FoundReferrer) error {
+	c.found.Store(subject, list)
 	return nil
 }

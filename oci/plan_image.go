@@ -26,6 +26,9 @@ func (m *planMaker) image(ctx context.Context, ref Reference) (PlannedImage, err
 	}
 	whole := len(m.o.Platforms) == 0 || ref.Digest != "" && !m.o.Repin
 	n, err := m.load(ctx, ref.Repository, root, whole)
+	if err == nil {
+		err = checkCarried(n)
+	}
 	if err != nil {
 		return PlannedImage{}, err
 	}
@@ -118,6 +121,28 @@ func platformOfConfig(raw []byte) *Platform {
 		return nil
 	}
 	return &p
+}
+
+// checkCarried returns an error when a part of the graph n has a digest that is not carried: bundles of version 1 have
+// sha256 alone, and CNCF distribution answers a push under any other with the sha256.
+func checkCarried(n *Node) error {
+	check := func(what string, d digest.Digest) error {
+		if d.Algorithm() == digest.SHA256 {
+			return nil
+		}
+		return fmt.Errorf("%s %s: a %s digest: %w, only sha256 ones are carried", what, d, d.Algorithm(), ErrUnsupported)
+	}
+	return n.Walk(func(n *Node) error {
+		if err := check("manifest", n.Digest); err != nil {
+			return err
+		}
+		for _, d := range n.Blobs() {
+			if err := check("blob", d.Digest); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // putRebuilt puts those indexes of the graph n that original does not have into the cache.

@@ -45,7 +45,7 @@ func (i *PlannedImage) Size() int64 {
 }
 
 // Roots returns what the plan moves, for [Blobs]: the Root of each image without an Err, followed by its Original when
-// it has one.
+// it has one, and by its Referrers.
 func (p *Plan) Roots() []*Node {
 	var roots []*Node
 	for _, image := range p.Images {
@@ -55,13 +55,17 @@ func (p *Plan) Roots() []*Node {
 }
 
 func (i *PlannedImage) nodes() []*Node {
-	switch {
-	case i.Root == nil:
+	if i.Root == nil {
 		return nil
-	case i.Original == nil:
-		return []*Node{i.Root}
 	}
-	return []*Node{i.Root, i.Original}
+	nodes := []*Node{i.Root}
+	if i.Original != nil {
+		nodes = append(nodes, i.Original)
+	}
+	for _, r := range i.Referrers {
+		nodes = append(nodes, r.Root)
+	}
+	return nodes
 }
 
 // Failed returns the images that have an Err.

@@ -565,7 +565,7 @@ func TestMakePlanStopsWhenCancelled(t *testing.T) {
 }
 
 func TestDigestLocks(t *testing.T) {
-	var locks digestLocks
+	var locks locks[digest.Digest]
 	unlock, err := locks.lock(t.Context(), digest256)
 	if err != nil {
 		t.Fatal(err)

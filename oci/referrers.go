@@ -29,9 +29,9 @@ type Referrer struct {
 
 // FoundReferrer is a referrer as a registry tells of it: nothing of it has been read.
 type FoundReferrer struct {
-	Descriptor Descriptor
-	Found      FoundBy
-	Tag        string // that names it, with FoundByTag; else empty
+	Descriptor Descriptor `json:"descriptor"`
+	Found      FoundBy    `json:"found"`
+	Tag        string     `json:"tag,omitempty"` // that names it, with FoundByTag; else empty
 }
 
 // ReferrerFinder is a [Source] that can tell what is about a manifest.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -35,12 +36,24 @@ type Journal struct {
 	mu       sync.Mutex
 	f        *os.File
 	resolved map[string]Descriptor
+	found    map[string][]FoundReferrer
 }
 
-// journalLine is one line of plans/<key>.jsonl.
+// journalLine is one line of plans/<key>.jsonl: what Ref means, or what is about Subject.
 type journalLine struct {
-	Ref        string     `json:"ref"`
-	Descriptor Descriptor `json:"descriptor"`
+	Ref        string      `json:"ref,omitempty"`
+	Descriptor *Descriptor `json:"descriptor,omitempty"`
+
+	Subject   string          `json:"subject,omitempty"` // repository@digest
+	Referrers []FoundReferrer `json:"referrers,omitempty"`
+}
+
+func (l *journalLine) valid() bool {
+	if l.Subject != "" {
+		bad := func(r FoundReferrer) bool { return r.Descriptor.Digest.Validate() != nil }
+		return l.Ref == "" && !slices.ContainsFunc(l.Referrers, bad)
+	}
+	return l.Ref != "" && l.Descriptor != nil && l.Descriptor.Digest.Validate() == nil
 }
 
 // Journal opens the journal key, or begins it. The key has up to 100 lower case letters, digits and `._-`. A last line
@@ -58,7 +71,7 @@ func (s *Store) Journal(key string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{s: s, key: key, f: f, resolved: map[string]Descriptor{}}
+	j := &Journal{s: s, key: key, f: f, resolved: map[string]Descriptor{}, found: map[string][]FoundReferrer{}}
 	if err := j.load(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -80,16 +93,24 @@ func (j *Journal) load() error {
 	for text := range bytes.Lines(whole) {
 		n++
 		var line journalLine
-		if err := json.Unmarshal(text, &line); err != nil || line.Ref == "" || line.Descriptor.Digest.Validate() != nil {
+		if err := json.Unmarshal(text, &line); err != nil || !line.valid() {
 			return fmt.Errorf("%s: line %d: %w", j.f.Name(), n, errBadLine)
 		}
-		j.resolved[line.Ref] = line.Descriptor
+		j.take(line)
 	}
 	if err := j.f.Truncate(int64(len(whole))); err != nil {
 		return err
 	}
 	_, err = j.f.Seek(int64(len(whole)), io.SeekStart)
 	return err
+}
+
+func (j *Journal) take(line journalLine) {
+	if line.Subject != "" {
+		j.found[line.Subject] = line.Referrers
+	} else {
+		j.resolved[line.Ref] = *line.Descriptor
+	}
 }
 
 var errBadLine = fmt.Errorf("not a journal line: %w", ErrCorrupt)
@@ -111,7 +132,24 @@ func (j *Journal) Resolved(ref Reference) (Descriptor, bool) {
 
 // PutResolved records what ref was resolved to.
 func (j *Journal) PutResolved(ref Reference, d Descriptor) error {
-	raw, err := json.Marshal(journalLine{Ref: ref.String(), Descriptor: d})
+	return j.put(journalLine{Ref: ref.String(), Descriptor: &d})
+}
+
+// Referrers returns what was found about subject, a repository and a digest.
+func (j *Journal) Referrers(subject Reference) ([]FoundReferrer, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	list, ok := j.found[subject.String()]
+	return list, ok
+}
+
+// PutReferrers records what was found about subject.
+func (j *Journal) PutReferrers(subject Reference, list []FoundReferrer) error {
+	return j.put(journalLine{Subject: subject.String(), Referrers: list})
+}
+
+func (j *Journal) put(line journalLine) error {
+	raw, err := json.Marshal(line)
 	if err != nil {
 		return err
 	}
@@ -120,7 +158,7 @@ func (j *Journal) PutResolved(ref Reference, d Descriptor) error {
 	if _, err := j.f.Write(append(raw, '\n')); err != nil {
 		return err
 	}
-	j.resolved[ref.String()] = d
+	j.take(line)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -18,7 +19,7 @@ import (
 
 // Op is an operation on a [Memory].
 type Op struct {
-	Name       string // "has", "open", "push", "mount", "tagged", "tag", "resolve", "attach"
+	Name       string // "has", "open", "push", "mount", "tagged", "tag", "resolve", "attach", "referrers"
 	Repository oci.Repository
 	From       oci.Repository // of a mount
 	Digest     digest.Digest
@@ -59,6 +60,8 @@ var (
 	_ oci.Tagger   = (*Memory)(nil)
 	_ oci.Resolver = (*Memory)(nil)
 	_ oci.Attacher = (*Memory)(nil)
+
+	_ oci.ReferrerFinder = (*Memory)(nil)
 )
 
 // Add puts a graph into a repository, and gives it the tag unless that is empty.
@@ -368,4 +371,30 @@ func (m *Memory) Attach(ctx context.Context, to oci.Repository, d oci.Descriptor
 		return fmt.Errorf("manifest %s: %w in %s", d.Digest, oci.ErrNotFound, to)
 	}
 	return nil
+}
+
+// Referrers returns the manifests that name subject, and those that have a tag of cosign's about it.
+func (m *Memory) Referrers(ctx context.Context, repo oci.Repository, subject digest.Digest) ([]oci.FoundReferrer, error) {
+	if err := m.begin(ctx, Op{Name: "referrers", Repository: repo, Digest: subject}); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []oci.FoundReferrer
+	for d, raw := range m.repo(repo).blobs {
+		manifest, err := oci.ParseManifest("", raw)
+		if err == nil && manifest.Subject != nil && manifest.Subject.Digest == subject {
+			found := oci.Descriptor{MediaType: manifest.MediaType, Digest: d, Size: int64(len(raw))}
+			list = append(list, oci.FoundReferrer{Descriptor: found, Found: oci.FoundByAPI})
+		}
+	}
+	for _, tag := range oci.CosignTags(subject) {
+		if d, ok := m.repo(repo).tags[tag]; ok {
+			list = append(list, oci.FoundReferrer{Descriptor: d, Found: oci.FoundByTag, Tag: tag})
+		}
+	}
+	slices.SortFunc(list, func(a, b oci.FoundReferrer) int {
+		return strings.Compare(a.Descriptor.Digest.String()+a.Tag, b.Descriptor.Digest.String()+b.Tag)
+	})
+	return list, nil
 }
