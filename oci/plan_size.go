@@ -17,10 +17,11 @@ type PlatformSize struct {
 
 // PlanSize is what a plan takes, manifests included.
 type PlanSize struct {
-	Images int   // those that can be moved
-	Blobs  int   // each digest once
-	Bytes  int64 // of Blobs
-	Sum    int64 // bytes of the images, each on its own: what it would be if they shared nothing
+	Images    int   // those that can be moved
+	Referrers int   // that belong to them
+	Blobs     int   // each digest once
+	Bytes     int64 // of Blobs
+	Sum       int64 // bytes of the images, each on its own: what it would be if they shared nothing
 }
 
 // Size returns what the plan takes, without images that have an Err.
@@ -32,6 +33,7 @@ func (p *Plan) Size() PlanSize {
 		}
 		_, bytes := sizeOf(Blobs(image.nodes()...))
 		s.Images++
+		s.Referrers += len(image.Referrers)
 		s.Sum += bytes
 	}
 	s.Blobs, s.Bytes = sizeOf(Blobs(p.Roots()...))

@@ -50,6 +50,9 @@ func (c *Client) Tags(ctx context.Context, repo oci.Repository) ([]string, error
 func (c *Client) tagsAt(ctx context.Context, at site) ([]string, error) {
 	check := func(tag string) error { return checkListed(oci.Reference{Repository: at.repo, Tag: tag}) }
 	return c.lists.once(ctx, at.repo, func() ([]string, error) {
+		if err := at.here(); err != nil {
+			return nil, err
+		}
 		names, err := c.list(ctx, listing{site: at, path: "tags/list", field: "tags", check: check})
 		if err != nil {
 			return nil, fmt.Errorf("tags of %s: %w", at.repo, err)

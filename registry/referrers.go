@@ -66,13 +66,18 @@ func (c *Client) Referrers(ctx context.Context, repo oci.Repository, subject dig
 	if err != nil {
 		return nil, err
 	}
-	list, err := c.referrersVia(ctx, h, repo, subject)
-	var away *UnreachableError
-	if _, mirrored := h.mirrorSite(repo); mirrored && errors.As(err, &away) && ctx.Err() == nil && !h.away.Load() {
+	at, mirrored := site{h: h, repo: repo}, false
+	if h.opts.MirrorsOnly || h.away.Load() {
+		if at, mirrored = h.mirrorSite(repo); !mirrored {
+			return nil, onlyMirrors(repo, nil)
+		}
+	}
+	list, err := c.referrersAt(ctx, at, repo, subject)
+	if mirror, ok := h.mirrorSite(repo); ok && !mirrored && isAway(err) && ctx.Err() == nil {
 		if h.away.CompareAndSwap(false, true) {
 			c.event(Event{Kind: EventAway, Host: h.name, Why: err})
 		}
-		list, err = c.referrersVia(ctx, h, repo, subject)
+		list, err = c.referrersAt(ctx, mirror, repo, subject)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("what is about %s of %s: %w", subject, repo, err)
@@ -80,17 +85,27 @@ func (c *Client) Referrers(ctx context.Context, repo oci.Repository, subject dig
 	return list, nil
 }
 
-// referrersVia asks the server that is to be asked.
-func (c *Client) referrersVia(ctx context.Context, h *host, repo oci.Repository, subject digest.Digest) (
+// here returns an error when the server was found to be out of reach while its turn was waited for.
+func (s site) here() error {
+	if s.ns == "" && s.h.away.Load() {
+		return &UnreachableError{Host: s.h.addr, Err: errAway}
+	}
+	return nil
+}
+
+var errAway = errors.New("it could not be reached before")
+
+// isAway reports whether err says that a host cannot be reached.
+func isAway(err error) bool {
+	var unreachable *UnreachableError
+	var proxy *ProxyError
+	return errors.As(err, &unreachable) || errors.As(err, &proxy)
+}
+
+// referrersAt asks at for lists; what tags name is looked up as always.
+func (c *Client) referrersAt(ctx context.Context, at site, repo oci.Repository, subject digest.Digest) (
 	[]oci.FoundReferrer, error,
 ) {
-	at := site{h: h, repo: repo}
-	if h.opts.MirrorsOnly || h.away.Load() {
-		var ok bool
-		if at, ok = h.mirrorSite(repo); !ok {
-			return nil, onlyMirrors(repo, nil)
-		}
-	}
 	byAPI, err := c.askAPI(ctx, at, subject)
 	if err != nil {
 		return nil, err
@@ -226,6 +241,9 @@ func (c *Client) askAPI(ctx context.Context, at site, subject digest.Digest) ([]
 		case <-api.turn:
 			defer func() { api.turn <- struct{}{} }()
 		}
+	}
+	if err := at.here(); err != nil {
+		return nil, err
 	}
 	if api.get() == apiMissing {
 		return nil, nil

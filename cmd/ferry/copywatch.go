@@ -17,9 +17,9 @@ type copyWatch struct {
 
 // newCopyWatch begins to show the copy of jobs; what names it. End must be called.
 func newCopyWatch(std *stdio, what string, jobs []oci.Job) *copyWatch {
-	roots := make([]*oci.Node, len(jobs))
-	for i, j := range jobs {
-		roots[i] = j.Root
+	var roots []*oci.Node
+	for _, j := range jobs {
+		roots = append(roots, j.Roots()...)
 	}
 	_, configs, layers := oci.Blobs(roots...)
 	total := int64(0)

@@ -163,6 +163,10 @@ func hints(err error) []string {
 	case isNoSpace(err):
 		return []string{"free some space or choose another disk; what is in the store is kept, the same command goes on from there"}
 	}
+	var referrers *oci.ReferrersError
+	if errors.As(err, &referrers) {
+		return append(connectionHints(err), "--no-referrers packs the images without their signatures and SBOMs")
+	}
 	return connectionHints(err)
 }
 

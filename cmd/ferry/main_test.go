@@ -47,6 +47,9 @@ func TestScripts(t *testing.T) {
 			"merged":  inStory((*story).merged),
 			"lines":   inStory((*story).lines),
 
+			"sign":   inStory((*story).sign),
+			"signed": inStory((*story).signed),
+
 			"proxy":  inStory((*story).proxy),
 			"served": inStory((*story).served),
 			"any":    inStory((*story).any),

@@ -178,8 +178,12 @@ var othersNeed = map[compress.Format]string{
 
 // say prints what was written and what the far side needs.
 func (s *sealedBundle) say(std *stdio, output string, format compress.Format, out *bundle.Output) {
-	std.say("wrote %s: %s, %s, %s", output, formatSize(out.Size()), plural(len(s.head.Images), "image"),
-		plural(len(s.head.Members), "blob"))
+	referrers := 0
+	for _, img := range s.head.Images {
+		referrers += len(img.Referrers)
+	}
+	std.say("wrote %s: %s, %s%s, %s", output, formatSize(out.Size()), plural(len(s.head.Images), "image"),
+		withReferrers(referrers), plural(len(s.head.Members), "blob"))
 	std.say("  sha256      %s (in %s, too)", out.Sum(), filepath.Base(bundle.SumFile(output)))
 	std.say("  content id  %s", s.contentID)
 	std.say("the far side needs ferry %s (ferry unpack %s REGISTRY), or %s",

@@ -22,6 +22,8 @@ type packOptions struct {
 	DryRun    bool
 	KeepGoing bool // write the bundle without the images that failed
 	Refresh   bool // forget what an earlier run resolved
+
+	NoReferrers bool // leave out what belongs to the images
 }
 
 func newPackCommand(std *stdio) *cobra.Command {
@@ -42,6 +44,9 @@ images that it resolved then; --refresh resolves them anew.
 and a run that goes on keeps to that list; --refresh lists anew. The bundle records as of when it is, and how the projects of a
 Harbor are set up. What was deleted between the list and the fetch is a warning. A repository that cannot be listed ends
 the run.
+
+What belongs to an image travels with it: signatures, SBOMs and attestations, as referrers or under cosign's tags. An
+image of which that cannot be found out fails, unless --no-referrers leaves all of it behind.
 
 An image that cannot be fetched does not stop the others, but no bundle is written then, unless --keep-going: the
 bundle says what is missing. The images that failed are printed on stdout, as lines for -f, and the exit code is 4.`,
@@ -64,6 +69,7 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 	set.StringVar(&o.Store, "store", "", "keep what is fetched in the folder `DIR` for later runs")
 	set.BoolVar(&o.DryRun, "dry-run", false, "print the plan and fetch nothing but manifests")
 	set.BoolVar(&o.KeepGoing, "keep-going", false, "write the bundle without the images that could not be fetched")
+	set.BoolVar(&o.NoReferrers, "no-referrers", false, "leave out signatures, SBOMs and whatever else belongs to the images")
 	set.BoolVar(&o.Refresh, "refresh", false, "resolve tags anew, even if an earlier run that was stopped has done so")
 	o.Transfers.add(set)
 	return cmd

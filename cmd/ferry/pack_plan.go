@@ -45,6 +45,11 @@ func (p *packing) makePlan(ctx context.Context) (err error) {
 	if err != nil && !errors.As(err, &lacks) {
 		return p.from.explain(err)
 	}
+	if lacks == nil && !p.o.NoReferrers {
+		if err := findReferrers(ctx, p.plan, p.from, p.cache(), p.o.Transfers.N, p.std); err != nil {
+			return err
+		}
+	}
 	for _, image := range p.plan.Failed() {
 		p.addFailure(ctx, image.Ref, image.Err)
 	}

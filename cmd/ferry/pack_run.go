@@ -126,10 +126,19 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 func (p *packing) addFailed(ctx context.Context, images []oci.PlannedImage, report *oci.Report) bool {
 	for i, o := range report.Outcomes {
 		if o.Err != nil {
-			p.addFailure(ctx, images[i].Ref, o.Err)
+			p.addFailure(ctx, images[i].Ref, referrersFirst(o.Err))
 		}
 	}
 	return len(report.Failed()) > 0
+}
+
+// referrersFirst returns the error of a copy into the store, where an image whose referrers failed is no image without its
+// tag.
+func referrersFirst(err error) error {
+	if attached, ok := errors.AsType[*oci.AttachedError](err); ok {
+		return &oci.ReferrersError{Err: attached.Err}
+	}
+	return err
 }
 
 // sealing reports whether a bundle is to be written, as far as is known now.
@@ -173,7 +182,7 @@ func (p *packing) contents() bundle.Contents {
 	}
 	names := map[string]bool{}
 	for _, image := range p.images() {
-		e := bundle.Entry{Name: entryName(image), Root: image.Root, Pinned: image.Ref.Digest == image.Root.Digest}
+		e := bundle.Entry{Name: entryName(image), Root: image.Root, Pinned: image.Ref.Digest == image.Root.Digest, Referrers: image.Referrers}
 		if names[e.Name] {
 			continue
 		}
@@ -234,6 +243,9 @@ func copyJobs(images []oci.PlannedImage) []oci.Job {
 	for i, image := range images {
 		jobs[i] = oci.Job{
 			Name: image.Ref.Name(), Root: image.Root, From: []oci.Repository{image.Ref.Repository}, To: []oci.Target{{}},
+		}
+		for _, r := range image.Referrers { // a store needs no tags of theirs
+			jobs[i].Attached = append(jobs[i].Attached, oci.Attached{Root: r.Root, Subject: r.Subject})
 		}
 	}
 	return jobs

@@ -136,6 +136,7 @@ type dryCache struct {
 	*oci.Journal
 	refresh bool     // what was resolved does not count
 	blobs   sync.Map // manifests and configs of this run: digest.Digest to []byte
+	found   sync.Map // what was found in this run: oci.Reference to []oci.FoundReferrer
 }
 
 func (c *dryCache) Manifest(ctx context.Context, d oci.Descriptor) ([]byte, error) {
@@ -158,6 +159,21 @@ func (c *dryCache) Resolved(ref oci.Reference) (oci.Descriptor, bool) {
 }
 
 func (c *dryCache) PutResolved(oci.Reference, oci.Descriptor) error { return nil }
+
+func (c *dryCache) Referrers(subject oci.Reference) ([]oci.FoundReferrer, bool) {
+	if list, ok := c.found.Load(subject); ok {
+		return list.([]oci.FoundReferrer), true
+	}
+	if c.refresh {
+		return nil, false
+	}
+	return c.Journal.Referrers(subject)
+}
+
+func (c *dryCache) PutReferrers(subject oci.Reference, list []oci.FoundReferrer) error {
+	c.found.Store(subject, list)
+	return nil
+}
 
 // recheck hashes all blobs of the plan that an earlier run has left, and drops what is damaged, so that it is fetched
 // again.

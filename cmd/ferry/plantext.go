@@ -21,7 +21,8 @@ func showPlanning(std *stdio) func(oci.PlanEvent) {
 
 // describeSize writes what a plan takes, in all and for each platform.
 func describeSize(b *strings.Builder, plan *oci.Plan, size oci.PlanSize) {
-	fmt.Fprintf(b, "plan: %s, %s, %s", plural(size.Images, "image"), plural(size.Blobs, "blob"), formatSize(size.Bytes))
+	fmt.Fprintf(b, "plan: %s%s, %s, %s",
+		plural(size.Images, "image"), withReferrers(size.Referrers), plural(size.Blobs, "blob"), formatSize(size.Bytes))
 	if saved := size.Sum - size.Bytes; saved > 0 {
 		fmt.Fprintf(b, " (%s without sharing)", formatSize(size.Sum))
 	}
@@ -33,11 +34,23 @@ func describeSize(b *strings.Builder, plan *oci.Plan, size oci.PlanSize) {
 	_ = t.writeTo(b) // a strings.Builder takes all
 }
 
+// withReferrers says how many referrers images have; nothing when they have none.
+func withReferrers(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return " with " + plural(n, "referrer")
+}
+
 // describeSpecial writes what a user may not expect: images that keep or lack platforms, or get another digest. What
 // becomes of their original index is said in original.
 func describeSpecial(b *strings.Builder, plan *oci.Plan, original string) {
-	rebuilt := 0
+	rebuilt, ofOriginals := 0, 0
 	for _, image := range plan.Images {
+		if image.Original != nil {
+			_, left := oci.AttachTo(image.Root, image.Referrers)
+			ofOriginals += len(left)
+		}
 		switch {
 		case image.Pinned && image.Err == nil && image.Lacks():
 			fmt.Fprintf(b, "keeps all platforms, because it is named by digest, and lacks one of those asked for: %s\n", image.Ref)
@@ -57,6 +70,9 @@ func describeSpecial(b *strings.Builder, plan *oci.Plan, original string) {
 	if rebuilt > 0 {
 		fmt.Fprintf(b, "new digest, because platforms are left out: %s; signatures of the whole do not fit%s\n",
 			plural(rebuilt, "image"), original)
+	}
+	if ofOriginals > 0 {
+		fmt.Fprintf(b, "about the original index of those, and not pushed with the new one: %s\n", plural(ofOriginals, "referrer"))
 	}
 }
 

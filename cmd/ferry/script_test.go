@@ -149,6 +149,8 @@ func (s *story) registry(ts *testscript.TestScript, args []string) error {
 			o.ImmutableTags = true
 		case "nocatalog":
 			o.NoCatalog = true
+		case "noapi":
+			o.NoReferrers = true
 		default:
 			return fmt.Errorf("registry: %q", word)
 		}
