@@ -36,6 +36,7 @@ const (
 	codeDigestInvalid       = "DIGEST_INVALID"
 	codeManifestUnknown     = "MANIFEST_UNKNOWN"
 	codeNameUnknown         = "NAME_UNKNOWN"
+	codeNotFound            = "NOT_FOUND" // of Harbor
 	codeUnauthorized        = "UNAUTHORIZED"
 	codeUnsupported         = "UNSUPPORTED"
 	codeManifestBlobUnknown = "MANIFEST_BLOB_UNKNOWN"
@@ -59,6 +60,8 @@ func (e *Error) Error() string {
 	switch {
 	case e.Status == http.StatusNotFound && e.Code == codeManifestUnknown:
 		return fmt.Sprintf("%s has no %s: no such tag or digest (404 %s)", e.Host, e.object(), e.Code)
+	case e.Status == http.StatusNotFound && e.Code == codeNameUnknown && e.Method == http.MethodPost:
+		return fmt.Sprintf("%s has no repository %s (404 %s)", e.Host, e.Repository(), e.Code)
 	case e.Status == http.StatusNotFound && e.Code == codeNameUnknown:
 		return fmt.Sprintf("%s has no %s: no such repository (404 %s)", e.Host, e.object(), e.Code)
 	}
@@ -80,6 +83,17 @@ func (e *Error) object() string {
 	return e.URL
 }
 
+// Repository returns the path of the repository that the request was about; empty when it was about none.
+func (e *Error) Repository() string {
+	_, path, ok := strings.Cut(e.URL, "/v2/")
+	for _, part := range []string{"/manifests/", "/blobs/", "/tags/", "/referrers/"} {
+		if i := strings.LastIndex(path, part); ok && i > 0 {
+			return path[:i]
+		}
+	}
+	return ""
+}
+
 func (e *Error) Is(target error) bool {
 	switch target {
 	case oci.ErrNotFound:
@@ -89,12 +103,18 @@ func (e *Error) Is(target error) bool {
 		}
 		return e.Status == http.StatusNotFound && e.Code != codeBlobUploadUnknown
 	case oci.ErrIncomplete:
-		return e.Code == codeManifestBlobUnknown
+		return e.Code == codeManifestBlobUnknown || e.lacksChild()
 	case oci.ErrDenied:
 		return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
 			e.Code == codeUnauthorized || e.Code == codeDenied
 	}
 	return false
+}
+
+// lacksChild reports whether a Harbor refused an index because a manifest is not there that it lists.
+func (e *Error) lacksChild() bool {
+	return e.Method == http.MethodPut && e.Status == http.StatusNotFound && e.Code == codeNotFound &&
+		strings.Contains(e.URL, "/manifests/")
 }
 
 // CertificateError comes back when the certificate of a host is not trusted.

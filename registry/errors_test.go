@@ -355,6 +355,10 @@ func TestErrorSaysWhatIsNotThere(t *testing.T) {
 			Error{Host: "r.io", Method: "GET", URL: "https://r.io/v2/a/manifests/v1", Status: 404, Code: "NAME_UNKNOWN"},
 			"r.io has no a/manifests/v1: no such repository (404 NAME_UNKNOWN)",
 		},
+		"repository to push to": {
+			Error{Host: "r.io", Method: "POST", URL: "https://r.io/v2/a/blobs/b/blobs/uploads/", Status: 404, Code: "NAME_UNKNOWN"},
+			"r.io has no repository a/blobs/b (404 NAME_UNKNOWN)",
+		},
 		"something else": {
 			Error{Host: "r.io", Method: "PUT", URL: "https://r.io/v2/a/manifests/v1", Status: 404, Code: "BLOB_UNKNOWN"},
 			"PUT https://r.io/v2/a/manifests/v1: 404 Not Found: BLOB_UNKNOWN",

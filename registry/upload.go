@@ -283,6 +283,8 @@ func (p *push) mayGoOn(err error) bool {
 		return true
 	}
 	switch {
+	case status.Code == codeNameUnknown: // it takes no repository that is not there
+		return false
 	case status.Status == http.StatusRequestedRangeNotSatisfiable:
 		p.refused = p.at
 		p.resumeOrDrop()

@@ -130,6 +130,7 @@ func TestPushGivesUp(t *testing.T) {
 		is    error
 		says  []string
 		puts  int
+		posts int // 0: any number
 	}{
 		"content changed": {src: &opener{raw: append([]byte{raw[0] ^ 1}, raw[1:]...)}, is: oci.ErrCorrupt, puts: 1},
 		"content short":   {src: &opener{raw: raw[:large-1]}, is: oci.ErrCorrupt, puts: 1},
@@ -147,6 +148,11 @@ func TestPushGivesUp(t *testing.T) {
 			src: &opener{raw: raw}, match: registrytest.Match{Method: "POST"}, is: oci.ErrDenied,
 			fault: registrytest.Code(403, "DENIED", "requested access to the resource is denied"),
 			says:  []string{"requested access", d.Digest.String()},
+		},
+		"no such repository": { // ECR makes none
+			src: &opener{raw: raw}, match: registrytest.Match{Method: "POST"}, is: oci.ErrNotFound, posts: 1,
+			fault: registrytest.Code(404, "NAME_UNKNOWN", "The repository with name 'a/b' does not exist in the registry with id '1'"),
+			says:  []string{"has no repository a/b (404 NAME_UNKNOWN)"},
 		},
 		"no quota left": {
 			src: &opener{raw: raw}, match: put, fault: registrytest.Code(403, "DENIED", "quota exceeded"), is: oci.ErrDenied,
@@ -181,6 +187,9 @@ func TestPushGivesUp(t *testing.T) {
 			}
 			checkErr(t, err, test.is, test.says...)
 			checkCounts(t, srv, map[string]int{"PUT upload": test.puts})
+			if test.posts > 0 {
+				checkCounts(t, srv, map[string]int{"POST upload": test.posts})
+			}
 			if _, ok := srv.Blob("a/b", d.Digest); ok && name != "stored as something else" {
 				t.Error("the registry keeps the blob")
 			}

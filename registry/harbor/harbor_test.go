@@ -346,6 +346,10 @@ func TestPushesThatHarborRefuses(t *testing.T) {
 	tag := func(path, tag string, d ocispec.Descriptor, raw []byte) error {
 		return api.Tag(t.Context(), oci.Repository{Host: h.Host(), Path: path}, tag, d, raw)
 	}
+	sparse := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(index), Size: int64(len(index))}
+	if err := tag("fixed/x", "w2", sparse, index); !errors.Is(err, oci.ErrIncomplete) {
+		t.Errorf("an index without its child is not known to lack something: got %v", err)
+	}
 	for name, test := range map[string]struct {
 		err    error
 		status int
@@ -356,9 +360,7 @@ func TestPushesThatHarborRefuses(t *testing.T) {
 		"quota":                              {push("small/x"), 403, "will exceed the configured upper limit"},
 		"immutable, although it is the same": {tag("fixed/x", "v1", image, raw), 412, "configured as immutable"},
 		"another tag":                        {tag("fixed/x", "w1", image, raw), 0, ""},
-		"an index without its child": {tag("fixed/x", "w2", ocispec.Descriptor{
-			MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(index), Size: int64(len(index)),
-		}, index), 404, "not found"},
+		"an index without its child":         {tag("fixed/x", "w2", sparse, index), 404, "not found"},
 	} {
 		var status *registry.Error
 		switch {
