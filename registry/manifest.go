@@ -59,7 +59,7 @@ func mayDifferForGet(e *Error) bool {
 func (c *Client) Tagged(ctx context.Context, to oci.Repository, tag string) (oci.Descriptor, error) {
 	l := lookup{repo: to, target: tag, push: true}
 	d, err := c.headManifest(ctx, l)
-	if errors.Is(err, errIncomplete) {
+	if errors.Is(err, errIncomplete) || errors.Is(err, oci.ErrDenied) { // only the answer to GET has a text that tells why
 		return c.readManifest(ctx, l)
 	}
 	return d, err

@@ -100,7 +100,9 @@ func (d *delivery) verdict() error {
 	var first error
 	var why explainer
 	var lines []string
+	var all []error
 	add := func(name, line string, err error) {
+		all = append(all, err)
 		if first == nil || errors.Is(first, oci.ErrHeld) {
 			first = err
 		}
@@ -130,17 +132,18 @@ func (d *delivery) verdict() error {
 	}
 	why.explain(d.std)
 	text := fmt.Sprintf("%d of %s could not be %s", len(lines), plural(len(d.images)+len(d.failed), "image"), d.words.undone)
-	err := error(&summaryError{text: text, err: first})
+	err := error(&summaryError{text: text, err: first, all: all})
 	if someWhole || d.keepGoing {
 		return &partialError{err}
 	}
 	return err
 }
 
-// summaryError stands for errors that were printed already. The one inside is for the hints and the exit code.
+// summaryError stands for errors that were printed already. The one inside is for the exit code and the hints.
 type summaryError struct {
 	text string
 	err  error
+	all  []error // err and others, for hints about several; may be nil
 }
 
 func (e *summaryError) Error() string { return e.text }

@@ -44,6 +44,11 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
+// refused is an answer of a registry to what is about repository k8s/pause.
+func refused(host, method string, status int, code string) error {
+	return &registry.Error{Host: host, Method: method, URL: "https://" + host + "/v2/k8s/pause/blobs/uploads/", Status: status, Code: code}
+}
+
 func TestHints(t *testing.T) {
 	untrusted := &registry.CertificateError{Host: "h", Issuer: "CN=Site CA", Err: x509.UnknownAuthorityError{}}
 	for _, c := range []struct {
@@ -68,6 +73,21 @@ func TestHints(t *testing.T) {
 			[]string{"/a/config.json, /b/auth.json", "docker login", "skopeo login", "--src-creds USER"},
 			"dest",
 		},
+		{"Docker Hub, another's namespace", sideDest.at(refused("registry-1.docker.io", "POST", 401, "DENIED")), []string{"an organization", "docker login"}, ""},
+		{"a cloud's namespace", sideDest.at(refused("registry.cn-hangzhou.aliyuncs.com", "POST", 403, "DENIED")), []string{"namespace", "console"}, ""},
+		{"a host that only ends like one", sideDest.at(refused("notaliyuncs.com", "POST", 403, "DENIED")), []string{"docker login"}, "namespace"},
+		{
+			"ECR", sideDest.at(refused("1.dkr.ecr.eu-west-1.amazonaws.com", "POST", 404, "NAME_UNKNOWN")),
+			[]string{"aws ecr create-repository --region eu-west-1 --repository-name k8s/pause"},
+			"log in",
+		},
+		{
+			"ECR Public", sideDest.at(refused("public.ecr.aws", "POST", 404, "NAME_UNKNOWN")),
+			[]string{"aws ecr-public create-repository --region us-east-1 --repository-name pause"},
+			"k8s/",
+		},
+		{"a source that has no such repository", sideSource.at(refused("h", "POST", 404, "NAME_UNKNOWN")), nil, ""},
+		{"a question for a repository that is not there", sideDest.at(refused("h", "GET", 404, "NAME_UNKNOWN")), nil, ""},
 		{"store in use", fmt.Errorf("store: %w", oci.ErrLocked), []string{"--store DIR"}, ""},
 		{"disk full", &fs.PathError{Op: "write", Err: syscall.ENOSPC}, []string{"free some space"}, ""},
 		{"later version", bundle.ErrVersion, []string{"this is ferry"}, ""},

@@ -20,6 +20,9 @@ func connectionHints(err error) []string {
 	var proxy *registry.ProxyError
 	var unreachable *registry.UnreachableError
 	var quota *registry.QuotaError
+	if told := pushHints(err); told != nil {
+		return told
+	}
 	switch {
 	case errors.As(err, &quota):
 		return []string{"--wait-quota waits until the quota opens again, and goes on; Docker Hub gives more to those who log in"}

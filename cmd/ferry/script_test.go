@@ -306,11 +306,17 @@ func (s *story) forget(_ *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// refuse REGISTRY REPOSITORY makes the registry deny all writing to the repository.
-func (s *story) refuse(_ *testscript.TestScript, args []string) error {
+// refuse REGISTRY REPOSITORY [STATUS CODE MESSAGE] makes the registry deny all writing to the repository.
+func (s *story) refuse(_ *testscript.TestScript, args []string) (err error) {
+	status, code, message := 403, "DENIED", "you may not write here"
+	if len(args) > 2 {
+		code, message = args[3], args[4]
+		if status, err = strconv.Atoi(args[2]); err != nil {
+			return err
+		}
+	}
 	for _, method := range []string{"POST", "PUT", "PATCH"} {
-		s.registries[args[0]].Fault(registrytest.Match{Method: method, Repo: args[1]},
-			registrytest.Code(403, "DENIED", "you may not write here"))
+		s.registries[args[0]].Fault(registrytest.Match{Method: method, Repo: args[1]}, registrytest.Code(status, code, message))
 	}
 	return nil
 }

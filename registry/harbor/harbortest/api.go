@@ -51,7 +51,7 @@ func (h *Server) routeAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path, ok := strings.CutPrefix(r.URL.EscapedPath(), apiRoot)
-	if !ok || strings.Contains(strings.ToUpper(path), "%2F") { // escaped once: the proxy in front makes a slash of it
+	if !ok || h.o.NoAPI || strings.Contains(strings.ToUpper(path), "%2F") { // escaped once: the proxy in front makes a slash of it
 		refuse(w, http.StatusNotFound, "NOT_FOUND", "the resource is not found")
 		return
 	}

@@ -29,6 +29,8 @@ type Options struct {
 	Registry registrytest.Options
 	// NoCreate refuses to make projects.
 	NoCreate bool
+	// NoAPI knows nothing of Harbor's own API, as behind a proxy that lets only the registry through.
+	NoAPI bool
 	// NoQuota withholds what a project may hold, as from users that are no members of it.
 	NoQuota bool
 	// Token, unless empty, is the answer of the token server to those who ask what they may do.
