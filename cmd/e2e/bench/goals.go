@@ -61,11 +61,7 @@ func (r *report) judge() {
 
 // judgeCopy compares copy with the peers and with curl.
 func (r *report) judgeCopy() {
-	row := find(r.Copy, ferryTool().Name)
-	if row.Tool.Name == "" {
-		return
-	}
-	ferry := row.Median
+	ferry := find(r.Copy, ferryTool().Name).Median
 	if name, least := leastOfPeers(r.Copy, func(s sample) float64 { return s.CPU }); name != "" {
 		r.goal("copy takes less processor time than every peer", ferry.CPU < least, "%.2f s against %s %.2f s",
 			ferry.CPU, name, least)
@@ -89,9 +85,6 @@ func (r *report) judgeLine() {
 		command string
 		s       sample
 	}{{"pack", r.Line.Pack}, {"copy", r.Line.Copy}} {
-		if of.s.Wall == 0 { // not measured
-			continue
-		}
 		share := r.Line.share(r.Corpus.Bytes, of.s)
 		r.goal(of.command+" uses a long line", share >= lineShare, "%.0f %% of 100 Mbit/s with 50 ms each way", 100*share)
 	}

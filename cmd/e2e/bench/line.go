@@ -48,9 +48,6 @@ func (b *bench) measureLine(ctx context.Context) (f lineFacts, err error) {
 	if f.Pack, err = b.saveTo(ctx, t, r, filepath.Join(b.work, "line.tar.zst")); err != nil {
 		return f, describe(t, "pack over a line", err)
 	}
-	if t.copy == "" {
-		return f, nil
-	}
 	f.Copy, err = b.copyOverLine(ctx, t, near.Host(), opts)
 	return f, describe(t, "copy over a line", err)
 }

@@ -4,9 +4,9 @@
 //
 // It builds a corpus of real multi-architecture images (kept in the user's cache folder), serves it from a registry in
 // a process of its own, and has ferry and the other tools save all of it into one file, load that file into an empty
-// registry, and copy from registry to registry, in turns. Printed are wall and processor time, peak memory of the whole process tree, bytes on the wire,
-// requests, bytes written and the size of the archive, as medians, with ratios to ferry; then what only ferry can say, also
-// over a long line, and the project's goals.
+// registry, and copy from registry to registry, in turns. Printed are wall and processor time, peak memory of the whole
+// process tree, bytes on the wire, requests, bytes written and the size of the archive, as medians, with ratios to ferry;
+// then what only ferry can say, also over a long line, and the project's goals.
 //
 // It runs on Linux, and best on a machine that does nothing else.
 package main

@@ -43,6 +43,7 @@ func ferryTool() tool {
 		Name: "ferry", archive: "k8s.tar.zst",
 		save: `ferry pack -q -f "$LIST" -o "$OUT"`,
 		load: `ferry unpack -q "$IN" "$DST"`,
+		copy: `ferry copy -q -f "$LIST" "$DST"`,
 	}
 }
 
