@@ -49,7 +49,9 @@ type Naming struct {
 	Flatten    Flatten
 	FlattenSep string // of FlattenJoin: ".", "_", "__" or dashes; "-" by default
 	Map        []Rule // see ParseMap
-	MaxDepth   int    // how many segments the target takes in a path, Prefix included; 0 is any number
+	// Merged tells that images of different content may come to one name, since they are merged there.
+	Merged   bool
+	MaxDepth int // how many segments the target takes in a path, Prefix included; 0 is any number
 }
 
 // TargetName is the name of an image at the target.

@@ -48,8 +48,8 @@ func (e *CollisionError) Error() string {
 
 // Plan returns the names of all images at the target, in the order of images and each row once. Nothing should move
 // before it returns without an error. The error has every problem of every image: a [*NameError] for each name that
-// the target cannot take, and one [*CollisionError] for all names that images of different content would share. The
-// rows of the other names are returned beside it.
+// the target cannot take, and one [*CollisionError] for all names that images of different content would share, unless
+// they are Merged. The rows of the other names are returned beside it.
 func (n Naming) Plan(images []Resolved) ([]PlannedName, error) {
 	if err := n.check(); err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (n Naming) Plan(images []Resolved) ([]PlannedName, error) {
 			rows = append(rows, PlannedName{Source: image, Target: name})
 		}
 	}
-	if collisions := collisions(rows); len(collisions) > 0 {
+	if collisions := collisions(rows); len(collisions) > 0 && !n.Merged {
 		errs = append(errs, &CollisionError{Collisions: collisions})
 	}
 	return rows, errors.Join(errs...)

@@ -115,6 +115,10 @@ func (c *copying) graph(ctx context.Context, img *deliverable) (*oci.Node, error
 	return image.Root, c.from.explain(image.Err)
 }
 
+func (c *copying) original(_ context.Context, img *deliverable) (*oci.Node, error) {
+	return c.images[img.ref].Original, nil
+}
+
 // noteMoves notes the images that are to be moved. One that cannot be loaded fails under all names that need it.
 func (c *copying) noteMoves(d *delivery) {
 	for _, img := range d.pushed() {

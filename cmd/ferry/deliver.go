@@ -29,6 +29,7 @@ type deliverOptions struct {
 	Harbor     harborFlags
 	WriteNames string // file for the names; empty: none
 	Existing   string // one of the constants above
+	Merge      mergeFlags
 	Transfers  transferFlags
 
 	DryRun  bool
@@ -44,6 +45,7 @@ func (o *deliverOptions) add(set *pflag.FlagSet) {
 	set.StringVar(&o.WriteNames, "write-names", "", "write the names to `FILE`: source, tab, target")
 	set.StringVar(&o.Existing, "existing", existingOverwrite,
 		"a tag at the target that names other content: overwrite, keep or fail")
+	o.Merge.add(set)
 	set.BoolVar(&o.DryRun, "dry-run", false, "print the names at the target and what is there, and move nothing")
 	set.BoolVar(&o.Atomic, "atomic", false, "set all tags at the end, and none when an image failed")
 	set.BoolVar(&o.Recheck, "recheck", false, "look for every blob of images whose tag is right already, too")
@@ -58,6 +60,9 @@ func (o *deliverOptions) check() error {
 		return err
 	}
 	if err := checkOneOf("existing", o.Existing, existingOverwrite, existingKeep, existingFail); err != nil {
+		return err
+	}
+	if err := o.Merge.check(o.Existing); err != nil {
 		return err
 	}
 	if _, err := o.Dest.authorities(); err != nil {
@@ -94,6 +99,9 @@ func (o *deliverOptions) namings() ([]*registry.Naming, error) {
 		if namings[i], err = o.Names.naming(target); err != nil {
 			return nil, err
 		}
+		if namings[i] != nil {
+			namings[i].Merged = o.Merge.Platforms
+		}
 	}
 	return namings, nil
 }
@@ -109,6 +117,9 @@ type origin interface {
 	load(ctx context.Context, images []*deliverable) error
 	// graph returns the manifests of an image. It is called when the image is to be pushed.
 	graph(ctx context.Context, img *deliverable) (*oci.Node, error)
+	// original returns the index at the source of an image that was rebuilt with fewer platforms, without its children, or
+	// nil. It is called after graph.
+	original(ctx context.Context, img *deliverable) (*oci.Node, error)
 	// stops tells the errors of graph and of the copy that end the run.
 	stops(err error) bool
 	// blame returns an error of the copy with what is known of the side that failed, as the hints need it.
@@ -167,6 +178,7 @@ type plannedName struct {
 	want    digest.Digest  // what the name is to mean: the image, unless a step says otherwise
 	root    *oci.Node      // of want; nil until it is needed, when a step has not set it
 	current digest.Digest  // what the name means at the target before the run; empty: nothing
+	merge   *nameMerge     // nil unless it is merged with others
 	action  action
 	err     error // why the image is not at the target after the run
 }

@@ -29,6 +29,11 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 			return err
 		}
 	}
+	if d.o.Merge.Platforms {
+		if err := d.mergePlatforms(ctx); err != nil {
+			return err
+		}
+	}
 	var taken []string
 	for _, n := range d.names {
 		n.action = d.actionFor(n)
@@ -152,6 +157,10 @@ func (n *plannedName) state() string {
 		return "new, and so is its project"
 	case n.current == "" && n.target.Tag == "":
 		return "by digest"
+	case n.merge != nil && n.merge.merged.Root == nil:
+		return "conflict"
+	case n.merge != nil:
+		return "merged: " + n.merge.String()
 	case n.current == "":
 		return "new"
 	case !n.changes():

@@ -81,7 +81,11 @@ func (d *delivery) sayName(n *plannedName) {
 		d.std.say("renamed: %s is %s (%s)", n.image.ref.Name(), n.target, strings.Join(n.target.Renamed, ", "))
 	}
 	switch {
-	case !n.changes() || n.err != nil:
+	case n.err != nil:
+	case n.merge != nil && n != n.merge.names[0]: // it is said once
+	case n.merge != nil && n.current != n.want:
+		d.std.say("merged: %s is %s now: %s", n.target, n.want, n.merge)
+	case !n.changes():
 	case n.action == actionKeep:
 		d.std.say("kept: %s is still %s, %s has %s", n.target, n.current, d.words.source, n.want)
 	default:

@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"digest":  inStory((*story).digest),
 			"merged":  inStory((*story).merged),
 			"lines":   inStory((*story).lines),
+			"drop":    inStory((*story).drop),
 
 			"sign":   inStory((*story).sign),
 			"signed": inStory((*story).signed),

@@ -259,26 +259,21 @@ func (m *merging) writePlan(w io.Writer) error {
 
 // platformsIn returns what a bundle has under the name, in words.
 func (i *mergedImage) platformsIn(in *mergeInput) string {
-	var names []string
+	var platforms []oci.Platform
 	has := false
 	for n, s := range i.sides {
-		if s.input != in {
-			continue
-		}
-		has = true
-		for _, p := range i.merged.Platforms[n] {
-			if name := oci.FormatPlatform(p); !slices.Contains(names, name) {
-				names = append(names, name)
-			}
+		if s.input == in {
+			has = true
+			platforms = append(platforms, i.merged.Platforms[n]...)
 		}
 	}
 	switch {
 	case !has:
 		return "-"
-	case len(names) == 0:
+	case len(platforms) == 0:
 		return "no platform"
 	}
-	return strings.Join(names, ",")
+	return formatPlatforms(platforms)
 }
 
 // becomes says what becomes of the sides.

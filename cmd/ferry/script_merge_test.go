@@ -48,3 +48,9 @@ func (s *story) merged(_ *testscript.TestScript, args []string) error {
 	}
 	return nil
 }
+
+// drop REGISTRY REPOSITORY IMAGE takes the first manifest of an index out of a registry.
+func (s *story) drop(_ *testscript.TestScript, args []string) error {
+	s.registries[args[0]].Remove(args[1], testImages[args[2]].graph().Children[0].Digest)
+	return nil
+}

@@ -187,7 +187,9 @@ func writeTestBundle(path string, images ...string) error {
 			continue
 		}
 		g := testImages[short].graph()
-		c.Images = append(c.Images, bundle.Entry{Name: imageName(short), Root: g.Node(), Pinned: short == "pinned"})
+		root := g.Node()
+		root.ConfigPlatform = g.Platform // as pack does it, for images without an index
+		c.Images = append(c.Images, bundle.Entry{Name: imageName(short), Root: root, Pinned: short == "pinned"})
 		for _, b := range g.All() {
 			blobs[b.Digest.String()] = b.Bytes
 		}

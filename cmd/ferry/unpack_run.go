@@ -67,6 +67,18 @@ func (u *unpacking) graph(ctx context.Context, img *deliverable) (*oci.Node, err
 	return root, imageDamage(u.entries[img], err)
 }
 
+func (u *unpacking) original(ctx context.Context, img *deliverable) (*oci.Node, error) {
+	entry := u.entries[img]
+	if entry.Original == nil {
+		return nil, nil
+	}
+	read := func(ctx context.Context, d oci.Descriptor) ([]byte, error) {
+		return readSmall(ctx, u.in, oci.Repository{}, d)
+	}
+	n, err := oci.LoadManifest(ctx, read, entry.Original.Descriptor())
+	return n, imageDamage(entry, err)
+}
+
 // imageDamage returns what err, of reading the manifests of an image, says as damage of the bundle.
 func imageDamage(img bundle.Image, err error) error {
 	if err == nil || errors.Is(err, bundle.ErrCorrupt) {
