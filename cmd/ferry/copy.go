@@ -146,4 +146,4 @@ func runCopy(ctx context.Context, o copyOptions, std *stdio) (err error) {
 	return c.run(ctx, namings)
 }
 
-var copyWords = deliverWords{command: "copy", done: "copied", undone: "copied", source: "the source"}
+var copyWords = deliverWords{command: "copy", done: "copied", undone: "copied", source: "the source", counted: true}

@@ -25,6 +25,8 @@ type copying struct {
 	plan   *oci.Plan                           // of all that was asked for
 	images map[oci.Reference]*oci.PlannedImage // what is known of each, see load
 	moves  []oci.PlannedImage                  // those that are to be moved
+
+	visible visibilities
 }
 
 // run is the whole run. Images are resolved first, so that those whose tags are right at the target already cost no more
@@ -34,7 +36,7 @@ func (c *copying) run(ctx context.Context, namings []*registry.Naming) error {
 		return err
 	}
 	d := &delivery{
-		o: &c.o.deliverOptions, std: c.std, words: copyWords, from: c, to: c.to, keepGoing: true,
+		o: &c.o.deliverOptions, std: c.std, words: copyWords, from: c, to: c.to, wasPublic: c.wasPublic, keepGoing: true,
 		steps: []func(context.Context, []*plannedName) error{c.findUntagged, c.keepItself},
 	}
 	var images []*deliverable

@@ -134,6 +134,7 @@ type deliverWords struct {
 	done    string // what becomes of an image that is sent: "pushed"
 	undone  string // as in: could not be "unpacked"
 	source  string // "the bundle"
+	counted bool   // manifests come from registries that count it, so none is loaded for a plan that is refused already
 }
 
 // delivery puts images under names at a target: what unpack and copy share. Plan finds the names and what they mean at
@@ -148,8 +149,8 @@ type delivery struct {
 	// what is to be done about each. A step may refuse the plan, and may change what a name is to mean, see plannedName.
 	steps []func(ctx context.Context, names []*plannedName) error
 
-	// wasPublic reports whether everybody may pull the image where it comes from; nil means that it is not known of any.
-	wasPublic func(*deliverable) bool
+	// wasPublic reports whether everybody may pull the image where it comes from, as far as that is known.
+	wasPublic func(context.Context, *deliverable) bool
 
 	keepGoing bool // an end without any image is partial, too
 

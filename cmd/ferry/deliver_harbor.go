@@ -55,7 +55,7 @@ func (p *harborProject) String() string {
 
 // pushes returns the names that are to be pushed.
 func (p *harborProject) pushes() []*plannedName {
-	return slices.DeleteFunc(slices.Clone(p.names), func(n *plannedName) bool { return n.action != actionPush })
+	return slices.DeleteFunc(slices.Clone(p.names), func(n *plannedName) bool { return n.action != actionPush || n.err != nil })
 }
 
 // planProblem is something at the target that keeps the plan from being carried out.
@@ -215,7 +215,7 @@ func (d *delivery) mayPush(ctx context.Context, p *harborProject, n *plannedName
 	return true, nil
 }
 
-// checkProjects finds what keeps Harbors from taking the names that are to be pushed.
+// checkProjects finds what keeps Harbors from taking the names that are to be pushed, but for quotas.
 func (d *delivery) checkProjects(ctx context.Context) error {
 	for _, p := range d.projects {
 		pushes := p.pushes()
@@ -223,7 +223,7 @@ func (d *delivery) checkProjects(ctx context.Context) error {
 			continue
 		}
 		if p.missing {
-			d.checkMissing(p)
+			d.checkMissing(ctx, p)
 			continue
 		}
 		if !p.hidden { // else that was asked already
@@ -237,19 +237,16 @@ func (d *delivery) checkProjects(ctx context.Context) error {
 		if err := d.checkImmutable(ctx, p, pushes); err != nil {
 			return err
 		}
-		if err := d.checkQuota(ctx, p); err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
-func (d *delivery) checkMissing(p *harborProject) {
+func (d *delivery) checkMissing(ctx context.Context, p *harborProject) {
 	switch {
 	case !d.o.Harbor.Create:
 		d.problem(p.String()+": there is no such project", "--create-projects makes it", nil)
 	case d.o.DryRun:
-		d.std.say("would be created: %s, %s", p, visibility(d.wantsPublic(p)))
+		d.std.say("would be created: %s, %s", p, visibility(d.wantsPublic(ctx, p)))
 	}
 }
 
@@ -273,14 +270,11 @@ func (d *delivery) checkImmutable(ctx context.Context, p *harborProject, pushes 
 
 // wantsPublic reports whether everybody may pull from a project that is made: when --project-public says so, or when that
 // was so where each of its images comes from.
-func (d *delivery) wantsPublic(p *harborProject) bool {
+func (d *delivery) wantsPublic(ctx context.Context, p *harborProject) bool {
 	if d.o.Harbor.Public {
 		return true
 	}
-	if d.wasPublic == nil {
-		return false
-	}
-	return !slices.ContainsFunc(p.names, func(n *plannedName) bool { return !d.wasPublic(n.image) })
+	return !slices.ContainsFunc(p.names, func(n *plannedName) bool { return !d.wasPublic(ctx, n.image) })
 }
 
 func visibility(public bool) string {
@@ -297,7 +291,7 @@ func (d *delivery) createProjects(ctx context.Context) error {
 		if !p.missing || len(p.pushes()) == 0 {
 			continue
 		}
-		public := d.wantsPublic(p)
+		public := d.wantsPublic(ctx, p)
 		created, err := p.client.CreateProject(ctx, p.name, public)
 		if err != nil {
 			return err
@@ -323,8 +317,7 @@ func (d *delivery) sayPrivate() {
 	private := map[string][]string{} // by host
 	var hosts []string
 	for _, p := range d.projects {
-		sent := slices.ContainsFunc(p.pushes(), func(n *plannedName) bool { return n.err == nil })
-		if p.public || p.hidden || !sent {
+		if p.public || p.hidden || len(p.pushes()) == 0 {
 			continue
 		}
 		host := p.client.Host()

@@ -45,10 +45,16 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 		return fmt.Errorf("at the target there is other content under %s:\n%s",
 			plural(len(taken), "name"), strings.Join(taken, "\n"))
 	}
+	if err := d.checkProjects(ctx); err != nil {
+		return d.to.explain(err)
+	}
+	if d.words.counted && !d.o.DryRun && len(d.problems) > 0 {
+		return d.to.explain(d.refusal())
+	}
 	if err := d.from.load(ctx, d.pushed()); err != nil {
 		return err
 	}
-	if err := d.checkProjects(ctx); err != nil {
+	if err := d.checkQuotas(ctx); err != nil {
 		return d.to.explain(err)
 	}
 	if d.o.DryRun {

@@ -12,6 +12,19 @@ import (
 	"github.com/ferry-oci/ferry/oci"
 )
 
+// checkQuotas finds the projects into which what is to be pushed does not fit.
+func (d *delivery) checkQuotas(ctx context.Context) error {
+	for _, p := range d.projects {
+		if p.refused || p.missing || len(p.pushes()) == 0 {
+			continue
+		}
+		if err := d.checkQuota(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkQuota finds out whether what is to be pushed fits into the project. Harbor counts each content once a project,
 // manifests too, and finds out at the end of an upload that one was too much.
 //

@@ -48,7 +48,7 @@ func (u *unpacking) choose() ([]*deliverable, error) {
 }
 
 // wasPublic reports whether the bundle says that everybody could pull the image where it was packed.
-func (u *unpacking) wasPublic(img *deliverable) bool {
+func (u *unpacking) wasPublic(_ context.Context, img *deliverable) bool {
 	name, _, _ := strings.Cut(img.ref.Path, "/")
 	return slices.ContainsFunc(u.in.Head().Projects, func(p bundle.Project) bool {
 		return p.Public && p.Registry == img.ref.Host && p.Name == name
