@@ -216,9 +216,32 @@ func (r *download) request() (*http.Response, error) {
 		k.header.Set("Range", fmt.Sprintf("bytes=%d-", r.pos))
 		k.want = append(k.want, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
 	}
-	resp, via, err := r.c.sendVia(r.ctx, k)
-	r.via = via
-	return resp, err
+	for n := 1; ; n++ {
+		resp, via, err := r.c.sendVia(r.ctx, k)
+		r.via = via
+		if n > min(addressesAnew, r.c.opts.Retries) || !r.expired(err) {
+			return resp, err
+		}
+		wait := r.c.clock.backoff(n)
+		r.c.event(Event{Kind: EventRetry, Host: r.from.Host, Attempt: n, Wait: wait, Why: err})
+		if err := r.c.clock.sleep(r.ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// addressesAnew is how often in a row the registry is asked for another address of a blob.
+const addressesAnew = 2
+
+// expired reports whether err is the refusal of a host to which the registry has sent us: an address there is good for
+// some minutes only, and the registry gives another one.
+func (r *download) expired(err error) bool {
+	var status *Error
+	h, herr := r.c.host(r.from.Host)
+	if herr != nil || h.opts.MirrorsOnly || !errors.As(err, &status) || status.Host == h.addr {
+		return false
+	}
+	return status.Status/100 == 4 && status.Status != http.StatusTooManyRequests
 }
 
 // checkPart returns an error unless resp is the part of the blob that begins at pos. It is an [oci.ErrCorrupt] when the

@@ -409,3 +409,93 @@ func TestContentRange(t *testing.T) {
 		}
 	}
 }
+
+// A token that runs out while a blob is on its way costs one request, and the bytes stay.
+func TestOpenTokenExpiresInMidBlob(t *testing.T) {
+	raw, d := content(100_000)
+	srv := registrytest.New(t, registrytest.Options{
+		Auth: registrytest.Bearer, Username: testUser, Password: testPassword,
+	})
+	srv.AddBlob("a/b", raw)
+	srv.Fault(registrytest.Match{Method: "GET", Kind: registrytest.Blob, Times: 2}, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // the first has no token yet
+			if r.Header.Get("Authorization") != "" {
+				next = registrytest.Cut(60_000)(next)
+				defer srv.ExpireTokens()
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	c, _ := newTestClient(t, srv, Options{})
+	got, err := readAll(c, repoOf(srv, "a/b"), d)
+	checkErr(t, err, nil)
+	if !bytes.Equal(got, raw) {
+		t.Errorf("got %d bytes that are not the blob's", len(got))
+	}
+	checkCounts(t, srv, map[string]int{"GET blob": 4, "GET token": 2}) // twice 401, twice a part
+	if s := c.Stats(); s.Resumed != 1 || s.Twice != 0 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// The address to which a registry sends us may have expired, at first or when the rest is wanted: the registry is asked for
+// another one, and the bytes stay.
+func TestOpenAddressExpires(t *testing.T) {
+	raw, d := content(100_000)
+	storage := registrytest.Match{Kind: registrytest.Storage}
+	expired := registrytest.Status(403, "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
+	for name, test := range map[string]struct {
+		faults  []registrytest.Fault // of the storage's answers, one after the other
+		is      error
+		gets    int // of the registry
+		storage int
+		ranges  []string // that the storage was asked for
+		twice   int64
+	}{
+		"at first": {faults: []registrytest.Fault{expired}, gets: 2, storage: 2, ranges: []string{"", ""}},
+		"in mid-blob": {
+			faults: []registrytest.Fault{registrytest.Cut(60_000), expired}, gets: 3, storage: 3,
+			ranges: []string{"", "bytes=60000-", "bytes=60000-"},
+		},
+		"twice": {
+			faults: []registrytest.Fault{registrytest.Cut(60_000), expired, expired}, gets: 4, storage: 4,
+			ranges: []string{"", "bytes=60000-", "bytes=60000-", "bytes=60000-"},
+		},
+		"gone with 410": {faults: []registrytest.Fault{registrytest.Status(410, "")}, gets: 2, storage: 2},
+		"refused for good": {
+			faults: []registrytest.Fault{expired, expired, expired, expired}, gets: 3, storage: 3, is: oci.ErrDenied,
+		},
+		"storage that ignores ranges": {
+			faults: []registrytest.Fault{registrytest.Cut(60_000), expired, registrytest.Whole()}, gets: 3, storage: 3, twice: 60_000,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := registrytest.New(t, registrytest.Options{RedirectBlobs: true})
+			srv.AddBlob("a/b", raw)
+			for _, f := range test.faults {
+				m := storage
+				m.Times = 1
+				srv.Fault(m, f)
+			}
+			c, _ := newTestClient(t, srv, Options{})
+			got, err := readAll(c, repoOf(srv, "a/b"), d)
+			checkErr(t, err, test.is)
+			if test.is == nil && !bytes.Equal(got, raw) {
+				t.Errorf("got %d bytes that are not the blob's", len(got))
+			}
+			checkCounts(t, srv, map[string]int{"GET blob": test.gets, "GET storage": test.storage})
+			var ranges []string
+			for _, q := range srv.Requests() {
+				if q.Kind == registrytest.Storage {
+					ranges = append(ranges, q.Range)
+				}
+			}
+			if test.ranges != nil && !slices.Equal(ranges, test.ranges) {
+				t.Errorf("asked for %q, want %q", ranges, test.ranges)
+			}
+			if s := c.Stats(); s.Twice != test.twice {
+				t.Errorf("%d bytes came twice, want %d", s.Twice, test.twice)
+			}
+		})
+	}
+}

@@ -232,13 +232,7 @@ func (c *Client) sendVia(ctx context.Context, k call) (*http.Response, *mirror, 
 	if h.opts.MirrorsOnly && k.mirrors != noMirror {
 		return nil, nil, onlyMirrors(k.repo, tried)
 	}
-	resp, err := c.sendTo(ctx, h, k)
-	var quota *QuotaError
-	for c.opts.WaitQuota && errors.As(err, &quota) {
-		if err = c.awaitQuota(ctx, h, k, quota); err == nil {
-			resp, err = c.sendTo(ctx, h, k)
-		}
-	}
+	resp, err := c.sendWaiting(ctx, h, k)
 	if err != nil && len(tried) > 0 {
 		err = &mirrorsError{err: err, tried: tried}
 	}

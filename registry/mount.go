@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/ferry-oci/ferry/oci"
 )
@@ -33,11 +34,24 @@ func (c *Client) Mount(ctx context.Context, from, to oci.Repository, d oci.Descr
 	}
 	resp.Body.Close()
 	if resp.StatusCode == http.StatusCreated {
-		return checkStored(resp, to, d) == nil, nil
+		return c.isMounted(ctx, resp, to, d), nil
 	}
 	// The registry has opened a session for the push that it expects now.
 	if u, err := c.session(resp, to); err == nil {
 		c.sessions.put(d.Digest, u)
 	}
 	return false, nil
+}
+
+// isMounted reports whether a 201 means what it says. One that names neither the digest nor the place of the blob, as
+// proxies make them up, is looked after.
+func (c *Client) isMounted(ctx context.Context, resp *http.Response, to oci.Repository, d oci.Descriptor) bool {
+	if checkStored(resp, to, d) != nil {
+		return false
+	}
+	if resp.Header.Get(headerDigest) != "" || strings.HasSuffix(resp.Header.Get("Location"), "/blobs/"+d.Digest.String()) {
+		return true
+	}
+	has, err := c.Has(ctx, to, d)
+	return has && err == nil
 }

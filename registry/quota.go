@@ -200,6 +200,20 @@ func (g *gate) refuse(req *http.Request, now time.Time) (opens, told int, err er
 	return g.quota.opens, g.quota.told, nil
 }
 
+// sendWaiting is sendTo that waits for a quota, where that is wanted.
+func (c *Client) sendWaiting(ctx context.Context, h *host, k call) (*http.Response, error) {
+	for {
+		resp, err := c.sendTo(ctx, h, k)
+		var quota *QuotaError
+		if !c.opts.WaitQuota || !errors.As(err, &quota) {
+			return resp, err
+		}
+		if err := c.awaitQuota(ctx, h, k, quota); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // awaitQuota waits until a quota has opened again, for the sake of k. One of those who wait looks, by HEAD, which does not
 // count, and with a token that is new where the old one has run out meanwhile.
 func (c *Client) awaitQuota(ctx context.Context, h *host, k call, e *QuotaError) error {

@@ -171,6 +171,18 @@ func Resize(by int64) Fault {
 	}
 }
 
+// Whole answers as if no range had been asked for.
+func Whole() Fault {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			whole := *r
+			whole.Header = r.Header.Clone()
+			whole.Header.Del("Range")
+			next.ServeHTTP(w, &whole)
+		})
+	}
+}
+
 // CutUpload takes n bytes of the request's body and cuts the connection.
 func CutUpload(n int64) Fault {
 	return reading(func(r *http.Request) io.Reader {

@@ -107,7 +107,7 @@ func (s *Server) serveBlob(w http.ResponseWriter, r *http.Request, q *Request, r
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Accept-Ranges", "bytes")
 	status, first, last := http.StatusOK, 0, len(raw)-1
-	if header := q.Range; header != "" && !s.o.IgnoreRange && r.Method == http.MethodGet {
+	if header := r.Header.Get("Range"); header != "" && !s.o.IgnoreRange && r.Method == http.MethodGet {
 		var valid bool
 		if first, last, valid = parseRange(header, len(raw)); !valid {
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", len(raw)))
