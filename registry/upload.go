@@ -38,6 +38,7 @@ type push struct {
 	ask   bool    // how many these are is not known
 	whole bool    // no session is asked: this registry tells nonsense, or the blob is too small for it to pay
 	chunk int64   // bytes that go up in one request; 0 is all
+	apart bool    // the last request, which names the digest, brings no bytes: old Artifactory takes none with it
 	// refused is the place from which the registry did not take the rest (416), 0 when it did. Where it is the right
 	// place, the piece was too large: GHCR takes no more than 4 MiB.
 	refused int64
@@ -127,7 +128,7 @@ func (p *push) step(ctx context.Context) error {
 			return err
 		}
 	}
-	if p.at == 0 && (p.chunk == 0 || p.d.Size <= p.chunk) {
+	if p.at == 0 && !p.apart && (p.chunk == 0 || p.d.Size <= p.chunk) {
 		return p.put(ctx)
 	}
 	for p.at < p.d.Size {
@@ -285,6 +286,9 @@ func (p *push) mayGoOn(err error) bool {
 	switch {
 	case status.Code == codeNameUnknown: // it takes no repository that is not there
 		return false
+	case status.Method == http.MethodPut && p.at == 0 && !p.apart && p.d.Size > 0 && takesNoBody(status.Status):
+		p.u, p.apart = nil, true
+		return true
 	case status.Status == http.StatusRequestedRangeNotSatisfiable:
 		p.refused = p.at
 		p.resumeOrDrop()
@@ -297,6 +301,16 @@ func (p *push) mayGoOn(err error) bool {
 		return true
 	case p.at > 0 && p.chunk == 0 && !p.whole && !errors.Is(err, oci.ErrDenied): // it takes blobs in one piece only
 		p.u, p.whole = nil, true
+		return true
+	}
+	return false
+}
+
+// takesNoBody reports whether the answer to a PUT of a whole blob may mean that its bytes are to come before it.
+func takesNoBody(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusLengthRequired, http.StatusUnsupportedMediaType,
+		http.StatusNotImplemented:
 		return true
 	}
 	return false

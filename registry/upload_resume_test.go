@@ -108,6 +108,10 @@ func TestPushObeysRegistries(t *testing.T) {
 			o:      registrytest.Options{ChunkMinLength: 64 << 20},
 			counts: map[string]int{"POST upload": 1, "PUT upload": 1, "PATCH upload": 0},
 		},
+		"Artifactory, bytes by PATCH alone": {
+			o: registrytest.Options{PatchOnly: true}, twice: 0,
+			counts: map[string]int{"POST upload": 2, "PUT upload": 2}, pieces: []string{"0-9623174"},
+		},
 		"location with the wrong scheme": {
 			o: registrytest.Options{TLS: true, Location: registrytest.WrongScheme}, match: put, fault: cut,
 			counts: map[string]int{"POST upload": 1}, twice: huge, pieces: nil, // HTTP/2 loses what is on its way

@@ -44,6 +44,9 @@ func TestPushGetsOverFaults(t *testing.T) {
 			size: large, match: times(put, 1), fault: registrytest.CutUpload(1000), opened: 2,
 			counts: map[string]int{"POST upload": 1, "PUT upload": 2, "GET upload": 1, "PATCH upload": 1},
 		},
+		"small, bytes by PATCH alone": {
+			o: registrytest.Options{PatchOnly: true}, counts: map[string]int{"POST upload": 2, "PUT upload": 2, "PATCH upload": 1},
+		},
 		"cut, small": {
 			match: times(put, 1), fault: registrytest.CutUpload(1000),
 			counts: map[string]int{"POST upload": 2, "PUT upload": 2, "GET upload": 0},

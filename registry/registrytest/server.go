@@ -78,7 +78,9 @@ type Options struct {
 	// StickyRange answers each PATCH with 201 and the range of the first one, as ECR does.
 	StickyRange bool
 	// WholeOnly refuses PATCH and tells no one how far an upload is, as Google's registries do.
-	WholeOnly     bool
+	WholeOnly bool
+	// PatchOnly refuses a PUT that brings bytes, as old versions of Artifactory do.
+	PatchOnly     bool
 	ImmutableTags bool
 	// NoMount answers 202 to every mount.
 	NoMount bool

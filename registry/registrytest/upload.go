@@ -67,6 +67,8 @@ func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request, q *Request)
 	switch {
 	case s.o.WholeOnly && r.Method != http.MethodPut:
 		apiError(w, http.StatusBadRequest, "UNSUPPORTED", "must use monolithic upload")
+	case s.o.PatchOnly && r.Method == http.MethodPut && r.ContentLength != 0:
+		apiError(w, http.StatusBadRequest, "UNSUPPORTED", "no content expected")
 	case r.Method == http.MethodGet:
 		s.sessionStatus(w, q, http.StatusNoContent, size, size)
 	case s.o.MaxBody > 0 && r.ContentLength > s.o.MaxBody:
