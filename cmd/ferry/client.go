@@ -73,6 +73,6 @@ func showEvent(std *stdio, e registry.Event) {
 	case registry.EventMirrorOff:
 		std.warn("the mirror %s is not asked any more: %v", e.Host, e.Why)
 	default:
-		std.detail("%s: attempt %d in %s: %v", e.Host, e.Attempt+1, e.Wait, e.Why)
+		std.detail("%s: attempt %d in %s: %v", e.Host, e.Attempt+1, formatDuration(e.Wait), e.Why)
 	}
 }

@@ -212,6 +212,7 @@ func (c *copying) describe() string {
 	moves := &oci.Plan{Platforms: c.plan.Platforms, Images: c.moves, Dropped: c.plan.Dropped}
 	if size := moves.Size(); size.Images > 0 {
 		describeSize(&b, moves, size)
+		describeQuotas(&b, c.from.Quotas())
 	}
 	describeSpecial(&b, moves, "")
 	return b.String()

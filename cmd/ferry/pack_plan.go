@@ -188,9 +188,7 @@ func (p *packing) describePlan(b *strings.Builder, n *packNeeds) {
 	if p.writer.Format == compress.XZ {
 		fmt.Fprintf(b, "xz:     %s\n", xzEngine(p.writer.XZProgram))
 	}
-	for _, line := range quotaLines(p.from.Quotas()) {
-		fmt.Fprintln(b, line)
-	}
+	describeQuotas(b, p.from.Quotas())
 	describeSpecial(b, p.plan, ", and the original index is kept in the bundle")
 	if n := len(p.failed); n > 0 {
 		fmt.Fprintf(b, "cannot be fetched: %s, why is said at the end: %s\n", plural(n, "image"), someNames(p.failedNames()))

@@ -70,16 +70,14 @@ func reasonText(reason registry.Reason, n int) string {
 	return plural(n, "refusal")
 }
 
-// quotaLines returns a line for each registry that counts requests: how many this run has used, and what is left.
-func quotaLines(quotas map[string]registry.Quota) []string {
-	var lines []string
+// describeQuotas writes a line for each registry that counts requests: how many this run has used, and what is left.
+func describeQuotas(b *strings.Builder, quotas map[string]registry.Quota) {
 	for _, host := range slices.Sorted(maps.Keys(quotas)) {
 		q := quotas[host]
-		line := fmt.Sprintf("%s: %s", host, plural(q.Counted, "counted request"))
+		fmt.Fprintf(b, "%s: %s", host, plural(q.Counted, "counted request"))
 		if q.Left >= 0 {
-			line += fmt.Sprintf(", %d left", q.Left)
+			fmt.Fprintf(b, ", %d left", q.Left)
 		}
-		lines = append(lines, line)
+		b.WriteString("\n")
 	}
-	return lines
 }

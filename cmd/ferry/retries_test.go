@@ -1,7 +1,7 @@
 package main
 
 import (
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,11 +31,12 @@ func TestRetriesText(t *testing.T) {
 	}
 }
 
-func TestQuotaLines(t *testing.T) {
-	got := quotaLines(map[string]registry.Quota{
+func TestDescribeQuotas(t *testing.T) {
+	var b strings.Builder
+	describeQuotas(&b, map[string]registry.Quota{
 		"quay.example": {Counted: 1, Left: -1}, "docker.io": {Counted: 126, Left: 37, Limit: 200, Window: 6 * time.Hour},
 	})
-	if want := []string{"docker.io: 126 counted requests, 37 left", "quay.example: 1 counted request"}; !slices.Equal(got, want) {
+	if got, want := b.String(), "docker.io: 126 counted requests, 37 left\nquay.example: 1 counted request\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -68,7 +68,8 @@ func (s *story) digest(ts *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// fault REGISTRY WHAT [layer=IMAGE] [repo=REPOSITORY] [kind=KIND] [times=N] makes a registry answer GET requests wrongly.
+// fault REGISTRY WHAT [layer=IMAGE] [repo=REPOSITORY] [kind=KIND] [method=METHOD] [times=N] makes a registry answer GET
+// requests wrongly, or those of another method.
 // WHAT is a status, later (429 with Retry-After), cut, corrupt, longer, shorter or lie
 // (another digest in the header).
 func (s *story) fault(_ *testscript.TestScript, args []string) error {
@@ -80,6 +81,8 @@ func (s *story) fault(_ *testscript.TestScript, args []string) error {
 			m.Kind, m.Ref = registrytest.Blob, ownLayer(value).Digest.String()
 		case "repo":
 			m.Repo = value
+		case "method":
+			m.Method = value
 		case "kind":
 			m.Kind = registrytest.Kind(value)
 		case "times":
