@@ -21,6 +21,7 @@ var goldens = map[string]string{
 	"v1.tar":     "185f60535a1ed309b3a551d9132af3a5f7ecc69a7e920082862aa33362daeb15",
 
 	"v1-referrers.tar.zst": "7cd71f2498891c1006e7dcf6d1f1e2aee442b38739f667d52fe79578486e597a",
+	"v1-merged.tar.zst":    "54d713cffc233adb38549a43216b08049cfab1f73997a321c6013aae37456f18",
 	"v1-sources.tar.zst":   "6af4ce30b5619a4bbfaa85a7e19c5642ab346a5319b5f06c112113e17b47028e",
 }
 
@@ -31,6 +32,9 @@ func goldenFixture(t testing.TB, name string) *fixture {
 	f := smallFixture(t)
 	if strings.HasPrefix(name, "v1-referrers") {
 		f = signedFixture(t)
+	}
+	if strings.HasPrefix(name, "v1-merged") {
+		f = mergedFixture(t)
 	}
 	if strings.HasPrefix(name, "v1-sources") {
 		f = backupFixture(t)
@@ -74,7 +78,7 @@ func TestGolden(t *testing.T) {
 
 // TestContentIDForEver: equal input gives an equal content id, in every version of ferry that writes format version 1.
 func TestContentIDForEver(t *testing.T) {
-	for _, name := range []string{"v1.tar", "v1-referrers.tar.zst", "v1-sources.tar.zst"} {
+	for _, name := range []string{"v1.tar", "v1-referrers.tar.zst", "v1-merged.tar.zst", "v1-sources.tar.zst"} {
 		b, err := openBytes(t, goldenFixture(t, name).write(compress.WriterOptions{}), Options{})
 		if err != nil {
 			t.Fatal(err)

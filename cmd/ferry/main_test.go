@@ -48,6 +48,8 @@ func TestScripts(t *testing.T) {
 			"lines":   inStory((*story).lines),
 			"drop":    inStory((*story).drop),
 
+			"mediatype": inStory((*story).mediaType),
+
 			"sign":   inStory((*story).sign),
 			"signed": inStory((*story).signed),
 

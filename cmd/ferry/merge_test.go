@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -325,5 +326,44 @@ func TestMergeKeepsWhatIsKnownOfSources(t *testing.T) {
 	}
 	if len(want.Projects) == 0 || !reflect.DeepEqual(got.Projects, want.Projects) {
 		t.Errorf("projects %v, want %v", got.Projects, want.Projects)
+	}
+}
+
+// Wherever an input is damaged, the merge ends with exit code 3 and leaves nothing behind.
+func TestMergeOfADamagedBundle(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	dir := t.TempDir()
+	whole, damaged, out := filepath.Join(dir, "whole.tar"), filepath.Join(dir, "damaged.tar"), filepath.Join(dir, "out.tar")
+	for path, images := range map[string][]string{whole: {"job-amd64", "pause"}, damaged: {"job-arm64", "attested"}} {
+		if err := writeTestBundle(path, images...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := &mergeFixture{t: t}
+	h := f.open(damaged).Head()
+	raw, err := os.ReadFile(damaged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := map[string]int64{"the head": 1000, "the tail": h.Tail + 1000}
+	for _, m := range h.Members {
+		places["the content of "+m.Name()] = m.Offset + 512 + m.Size/2
+		places["the header of "+m.Name()] = m.Offset + 100
+	}
+	for what, at := range places {
+		altered := bytes.Clone(raw)
+		altered[at] ^= 1
+		if err := os.WriteFile(damaged, altered, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var text bytes.Buffer
+		std := &stdio{Out: &text, Err: &text, Now: time.Now, Getenv: func(string) string { return "" }}
+		code := run([]string{"merge", whole, damaged, "-o", out}, std)
+		if code != exitDamaged || !strings.Contains(text.String(), "damaged.tar: ") {
+			t.Errorf("%s: exit code %d, output %s", what, code, text.String())
+		}
+		if left, _ := filepath.Glob(out + "*"); len(left) > 0 {
+			t.Errorf("%s: left behind: %v", what, left)
+		}
 	}
 }

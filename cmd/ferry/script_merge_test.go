@@ -54,3 +54,12 @@ func (s *story) drop(_ *testscript.TestScript, args []string) error {
 	s.registries[args[0]].Remove(args[1], testImages[args[2]].graph().Children[0].Digest)
 	return nil
 }
+
+// mediatype REGISTRY REPOSITORY:TAG TYPE proves the media type of what a tag names.
+func (s *story) mediaType(_ *testscript.TestScript, args []string) error {
+	repo, tag, _ := strings.Cut(args[1], ":")
+	if got, _, _ := s.registries[args[0]].Manifest(repo, tag); got.MediaType != args[2] {
+		return fmt.Errorf("%s is %q", args[1], got.MediaType)
+	}
+	return nil
+}

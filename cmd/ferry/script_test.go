@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ferry-oci/ferry/bundle"
@@ -104,9 +106,17 @@ var testImages = map[string]testImage{
 	"wrong-arm64": newTestImage("arm.example/team/job:v1", func() *ocitest.Graph { return onAMD64(44, 3000) }), // says that it is for amd64
 	"tool-amd64":  newTestImage("amd.example/team/tool:v2-amd64", func() *ocitest.Graph { return onAMD64(45, 3000) }),
 	"tool-arm64":  newTestImage("amd.example/team/tool:v2-arm64", func() *ocitest.Graph { return onARM64(46, 3000) }),
-	"docker":      newTestImage("docker.io/library/docker:1", dockerList),
-	"twin-a":      newTestImage("docker.io/library/twin:a", func() *ocitest.Graph { return twin("arm64") }),
-	"twin-b":      newTestImage("docker.io/library/twin:b", func() *ocitest.Graph { return twin("s390x") }),
+	// Two builds of one image.
+	"old-build": newTestImage("amd.example/team/build:v1", func() *ocitest.Graph { return built(10, "1.0", "aaaa") }),
+	"new-build": newTestImage("arm.example/team/build:v1", func() *ocitest.Graph { return built(12, "1.1", "bbbb") }),
+
+	"docker-arm64": newTestImage("mirror.example/library/docker:1", func() *ocitest.Graph {
+		return ocitest.DockerImage(ocitest.ARM64, ocitest.RandomLayer(47, 3000))
+	}),
+	"docker-oci": newTestImage("mirror.example/library/docker:1", func() *ocitest.Graph { return onARM64(48, 3000) }),
+	"docker":     newTestImage("docker.io/library/docker:1", dockerList),
+	"twin-a":     newTestImage("docker.io/library/twin:a", func() *ocitest.Graph { return twin("arm64") }),
+	"twin-b":     newTestImage("docker.io/library/twin:b", func() *ocitest.Graph { return twin("s390x") }),
 }
 
 func onAMD64(seed uint64, size int) *ocitest.Graph {
@@ -115,6 +125,13 @@ func onAMD64(seed uint64, size int) *ocitest.Graph {
 
 func onARM64(seed uint64, size int) *ocitest.Graph {
 	return ocitest.Image(ocitest.ARM64, ocitest.RandomLayer(seed, size))
+}
+
+// built returns an image for amd64 that was made at that hour.
+func built(hour int, version, revision string) *ocitest.Graph {
+	labels := map[string]string{ocispec.AnnotationVersion: version, ocispec.AnnotationRevision: revision}
+	at := time.Date(2026, 11, 23, hour, 0, 0, 0, time.UTC)
+	return ocitest.LabelledImage(ocitest.AMD64, at, labels, ocitest.RandomLayer(uint64(hour), 3000))
 }
 
 func dockerList() *ocitest.Graph {

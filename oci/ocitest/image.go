@@ -85,7 +85,13 @@ type Graph struct {
 
 // Image returns an OCI image for the platform made of layers.
 func Image(p oci.Platform, layers ...Blob) *Graph {
-	return image(ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageConfig, p, layers)
+	return image(ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageConfig, ocispec.Image{Platform: p}, layers)
+}
+
+// LabelledImage is Image that tells when it was made, and has labels.
+func LabelledImage(p oci.Platform, created time.Time, labels map[string]string, layers ...Blob) *Graph {
+	c := ocispec.Image{Platform: p, Created: &created, Config: ocispec.ImageConfig{Labels: labels}}
+	return image(ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageConfig, c, layers)
 }
 
 // DockerImage is Image with Docker's media types.
@@ -94,11 +100,11 @@ func DockerImage(p oci.Platform, layers ...Blob) *Graph {
 	for i := range docker {
 		docker[i].MediaType = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 	}
-	return image(oci.MediaTypeDockerManifest, oci.MediaTypeDockerConfig, p, docker)
+	return image(oci.MediaTypeDockerManifest, oci.MediaTypeDockerConfig, ocispec.Image{Platform: p}, docker)
 }
 
-func image(mediaType, configType string, p oci.Platform, layers []Blob) *Graph {
-	c := ocispec.Image{Platform: p, RootFS: ocispec.RootFS{Type: "layers"}}
+func image(mediaType, configType string, c ocispec.Image, layers []Blob) *Graph {
+	c.RootFS.Type = "layers"
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: mediaType, Layers: []oci.Descriptor{}}
 	for _, l := range layers {
 		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, l.DiffID)
@@ -107,7 +113,7 @@ func image(mediaType, configType string, p oci.Platform, layers []Blob) *Graph {
 	config := NewBlob(configType, marshal(c))
 	m.Config = config.Descriptor
 	return &Graph{
-		Blob: NewBlob(mediaType, marshal(m)), Platform: &p, Blobs: append([]Blob{config}, layers...),
+		Blob: NewBlob(mediaType, marshal(m)), Platform: &c.Platform, Blobs: append([]Blob{config}, layers...),
 		manifest: &oci.Manifest{MediaType: mediaType, Config: &m.Config, Layers: m.Layers},
 	}
 }
