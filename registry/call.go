@@ -76,7 +76,10 @@ func (h *host) scoped(ctx context.Context, k call) context.Context {
 // do sends req with the credential for repo. A status that is not in want is an [*Error].
 func (h *host) do(repo oci.Repository, req *http.Request, want ...int) (*http.Response, error) {
 	resp, err := h.auth(repo.Path).Do(req)
-	return h.check(req, resp, err, want)
+	if err != nil {
+		return nil, h.authError(req, err)
+	}
+	return h.check(req, resp, nil, want)
 }
 
 // doPlain is do without a credential, for requests to another host.

@@ -142,11 +142,8 @@ func (f *credentialFile) find(ctx context.Context, helpers *helperCache, repo oc
 func (f *credentialFile) ask(ctx context.Context, helpers *helperCache, host string, known bool) (
 	auth.Credential, string, error,
 ) {
-	helper, own := f.helpers[normalHost(host)]
-	field := "credHelpers"
-	if !own {
-		helper, field = f.store, "credsStore"
-	}
+	helper, field := f.helper(host)
+	own := field == ownHelper
 	if helper == "" {
 		return auth.EmptyCredential, "", nil
 	}
@@ -163,6 +160,17 @@ func (f *credentialFile) ask(ctx context.Context, helpers *helperCache, host str
 		return auth.EmptyCredential, "", nil
 	}
 	return cred, source, nil
+}
+
+// ownHelper is the field of a file that names the helper of one host.
+const ownHelper = "credHelpers"
+
+// helper returns the helper that f has for host, which may be none, and the field of the file that names it.
+func (f *credentialFile) helper(host string) (name, field string) {
+	if name, own := f.helpers[normalHost(host)]; own {
+		return name, ownHelper
+	}
+	return f.store, "credsStore"
 }
 
 // login returns the credential that f has under key.

@@ -7,15 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/ferry-oci/ferry/oci/durable"
 )
 
 // maxCredentialFile is the largest credential file that is read, in bytes.
@@ -38,33 +36,34 @@ type credentialFile struct {
 // login is one entry of "auths".
 type login struct {
 	key           string // as the file has it
-	Auth          string `json:"auth"` // base64 of user:password
-	Username      string `json:"username"`
-	Password      string `json:"password"`
-	IdentityToken string `json:"identitytoken"`
-	RegistryToken string `json:"registrytoken"`
+	Auth          string `json:"auth,omitempty"` // base64 of user:password
+	Username      string `json:"username,omitempty"`
+	Password      string `json:"password,omitempty"`
+	IdentityToken string `json:"identitytoken,omitempty"`
+	RegistryToken string `json:"registrytoken,omitempty"`
 }
 
 func (l login) empty() bool { return l == login{key: l.key} }
 
 // readCredentialFile returns nil when there is no file.
 func readCredentialFile(path string) (*credentialFile, error) {
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return nil, nil // the latter as with HOME=/dev/null
-	}
-	if err != nil {
-		return nil, fmt.Errorf("credentials: %w", err)
-	}
-	defer file.Close()
-	raw, err := io.ReadAll(io.LimitReader(file, maxCredentialFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("credentials: %w", err)
-	}
-	if len(raw) > maxCredentialFile {
-		return nil, fmt.Errorf("credentials: %s: larger than %d bytes", path, maxCredentialFile)
+	raw, err := readCredentials(path)
+	if raw == nil || err != nil {
+		return nil, err
 	}
 	return parseCredentialFile(path, raw)
+}
+
+// readCredentials returns the content of a credential file, and nil when there is none.
+func readCredentials(path string) ([]byte, error) {
+	raw, err := durable.ReadFile(path, maxCredentialFile)
+	if isAbsent(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("credentials: %w", err)
+	}
+	return raw, nil
 }
 
 func parseCredentialFile(path string, raw []byte) (*credentialFile, error) {

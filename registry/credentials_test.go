@@ -214,7 +214,7 @@ func TestOpenCredentialsBrokenFile(t *testing.T) {
 		{"an array", `["` + secret + `"]`, "the file cannot be a JSON array"},
 		{"helper with a path", `{"credHelpers": {"h.io": "../../tmp/x"}}`, `credHelpers["h.io"]: "../../tmp/x" is not the name`},
 		{"store with a path", `{"credsStore": "a/b"}`, `credsStore: "a/b" is not the name`},
-		{"too large", strings.Repeat(" ", maxCredentialFile+1), "larger than 1048576 bytes"},
+		{"too large", strings.Repeat(" ", maxCredentialFile+1), "more than 1048576 bytes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := writeFile(t, "config.json", tc.file)

@@ -154,6 +154,18 @@ type UnreachableError struct {
 func (e *UnreachableError) Error() string { return fmt.Sprintf("%s: no connection: %v", e.Host, e.Err) }
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// TokenServerError comes back when the token server that a registry names does not do its part.
+type TokenServerError struct {
+	Host   string // the registry
+	Server string // the token server's host[:port]; empty when what the registry names is refused
+	Err    error  // an [*Error] when the token server refuses us
+}
+
+func (e *TokenServerError) Error() string {
+	return fmt.Sprintf("%s: its token server: %v", e.Host, e.Err)
+}
+func (e *TokenServerError) Unwrap() error { return e.Err }
+
 // statusError reads and closes the answer resp and returns it as an [*Error].
 func statusError(resp *http.Response) error {
 	defer resp.Body.Close()
@@ -205,6 +217,27 @@ func printable(s string) string {
 		s = strings.ToValidUTF8(s[:maxErrorMessage], "") + "..."
 	}
 	return s
+}
+
+// authError is cleanError for what an [auth.Client] returns. What ends the request itself is a [*url.Error]; all else has
+// happened on the way to a credential or a token.
+func (h *host) authError(req *http.Request, err error) error {
+	clean := h.cleanError(req, err)
+	var cred *credentialError
+	if _, own := err.(*url.Error); own || req.Context().Err() != nil || errors.As(err, &cred) || errors.Is(err, auth.ErrBasicCredentialNotFound) {
+		return clean
+	}
+	e := &TokenServerError{Host: h.name, Err: clean}
+	var answer *errcode.ErrorResponse
+	var wrapped *url.Error
+	if errors.As(err, &answer) {
+		e.Server = answer.URL.Host
+	} else if errors.As(err, &wrapped) {
+		if u, perr := url.Parse(wrapped.URL); perr == nil {
+			e.Server = u.Host
+		}
+	}
+	return e
 }
 
 // cleanError turns what came instead of an answer to req into an error that names the host and holds no secret.

@@ -1,0 +1,78 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/registry/registrytest"
+)
+
+// refusesWrongPasswords is a registry that lets everybody in but those with a wrong password.
+func refusesWrongPasswords(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, given := r.BasicAuth(); given && password != testPassword {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func TestCheckLogin(t *testing.T) {
+	basic := registrytest.Options{Auth: registrytest.Basic, Username: testUser, Password: testPassword}
+	bearer := registrytest.Options{Auth: registrytest.Bearer, Username: testUser, Password: testPassword}
+	anyone := registrytest.Options{Wrap: refusesWrongPasswords}
+	absent := registrytest.Options{Wrap: func(http.Handler) http.Handler { return http.NotFoundHandler() }}
+	for _, tc := range []struct {
+		name     string
+		o        registrytest.Options
+		password string
+		asked    bool
+		want     error
+	}{
+		{"basic", basic, testPassword, true, nil},
+		{"basic, wrong password", basic, testPassword + "x", true, oci.ErrDenied},
+		{"bearer", bearer, testPassword, true, nil},
+		{"bearer, wrong password", bearer, testPassword + "x", true, oci.ErrDenied},
+		{"everybody", anyone, testPassword, false, nil},
+		{"everybody, wrong password", anyone, testPassword + "x", false, oci.ErrDenied},
+		{"no registry", absent, testPassword, false, oci.ErrNotFound},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			srv := registrytest.New(t, tc.o)
+			c, _ := newTestClient(t, srv, Options{Host: func(string) HostOptions {
+				return HostOptions{Credential: func(context.Context, oci.Repository) (Credential, error) {
+					return Credential{Username: testUser, Password: tc.password}, nil
+				}}
+			}})
+			asked, err := c.CheckLogin(t.Context(), srv.Host())
+			if asked != tc.asked {
+				t.Errorf("asked %v", asked)
+			}
+			checkErr(t, err, tc.want)
+		})
+	}
+}
+
+func TestTokenServerThatIsNotThere(t *testing.T) {
+	srv := registrytest.New(t, registrytest.Options{Wrap: func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set(headerChallenge, `Bearer realm="http://127.0.0.1:1/service/token?x=hush",service="s"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		})
+	}})
+	c, _ := newTestClient(t, srv, Options{})
+	_, err := c.Tagged(t.Context(), repoOf(srv, "a"), "v1")
+	var server *TokenServerError
+	var unreachable *UnreachableError
+	if !errors.As(err, &server) || !errors.As(err, &unreachable) {
+		t.Fatalf("got %v", err)
+	}
+	if server.Host != srv.Host() || server.Server != "127.0.0.1:1" {
+		t.Errorf("got %+v", server)
+	}
+	checkErr(t, err, server, srv.Host()+": its token server: 127.0.0.1:1: no connection")
+}
