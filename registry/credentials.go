@@ -115,12 +115,31 @@ func (c *Credentials) For(ctx context.Context, repo oci.Repository) (cred auth.C
 		if from != "" {
 			source += "; " + from
 		}
+		if normalHost(repo.Host) == dockerHub {
+			source += f.misnamedHub()
+		}
 	}
 	return auth.EmptyCredential, source, nil
 }
 
 // noCredentials is the source of the empty credential.
 const noCredentials = "no credentials"
+
+// hubSites are names of Docker Hub that are not those of its registry.
+var hubSites = []string{"hub.docker.com", "docker.com", "www.docker.com", "cloud.docker.com"}
+
+// IsHubSite reports whether host is a site of Docker Hub in place of its registry, docker.io.
+func IsHubSite(host string) bool { return slices.Contains(hubSites, strings.ToLower(host)) }
+
+// misnamedHub tells of a login under a name that nothing looks for.
+func (f *credentialFile) misnamedHub() string {
+	for _, site := range hubSites {
+		if l, ok := f.logins[site]; ok {
+			return fmt.Sprintf("; %s: auths[%q] is the site of Docker Hub, and its registry is %s", f.path, l.key, dockerHub)
+		}
+	}
+	return ""
+}
 
 // find returns what f has for repo. With the empty credential, the source is empty or tells what could not be asked.
 func (f *credentialFile) find(ctx context.Context, helpers *helperCache, repo oci.Repository) (

@@ -20,6 +20,9 @@ const helperPrefix = "docker-credential-"
 // a program, and is short against the life of the tokens that some helpers give out.
 const helperAge = time.Minute
 
+// ErrNoHelper comes back when a credential helper that a file names cannot be started.
+var ErrNoHelper = errors.New("there is no such program on PATH")
+
 // maxHelperMessage is how much of a helper's complaint is repeated, in bytes.
 const maxHelperMessage = 200
 
@@ -90,7 +93,7 @@ func (c *helperCache) answer(helper, server string) *helperAnswer {
 // helper that fails after its answer has printed the secret.
 func helperError(err error) error {
 	if errors.Is(err, exec.ErrNotFound) {
-		return errors.New("there is no such program on PATH")
+		return ErrNoHelper
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
 	if strings.Contains(err.Error(), "{") || strings.ContainsFunc(line, isControl) {

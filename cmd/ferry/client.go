@@ -42,8 +42,8 @@ func newRemote(f *registryFlags, t *transferFlags, std *stdio) (*remote, error) 
 
 // explain adds to an error of this end what the hints need to know.
 func (r *remote) explain(err error) error {
-	if errors.Is(err, oci.ErrDenied) && len(r.who.looked) > 0 {
-		err = &lookedError{files: r.who.looked, err: err}
+	if errors.Is(err, oci.ErrDenied) {
+		err = r.who.denied(err)
 	}
 	return r.side.at(err)
 }

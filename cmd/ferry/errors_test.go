@@ -70,12 +70,12 @@ func TestHints(t *testing.T) {
 		{"plain http", sideDest.at(fmt.Errorf("h: %w", registry.ErrPlainHTTP)), []string{"--dest-tls-verify=false allows plain http"}, ""},
 		{
 			"denied", (&remote{side: sideSource, who: &identity{looked: []string{"/a/config.json", "/b/auth.json"}}}).explain(oci.ErrDenied),
-			[]string{"/a/config.json, /b/auth.json", "docker login", "skopeo login", "--src-creds USER"},
+			[]string{"/a/config.json, /b/auth.json", "ferry login HOST", "--src-creds USER"},
 			"dest",
 		},
-		{"Docker Hub, another's namespace", sideDest.at(refused("registry-1.docker.io", "POST", 401, "DENIED")), []string{"an organization", "docker login"}, ""},
+		{"Docker Hub, another's namespace", sideDest.at(refused("registry-1.docker.io", "POST", 401, "DENIED")), []string{"an organization", "ferry login"}, ""},
 		{"a cloud's namespace", sideDest.at(refused("registry.cn-hangzhou.aliyuncs.com", "POST", 403, "DENIED")), []string{"namespace", "console"}, ""},
-		{"a host that only ends like one", sideDest.at(refused("notaliyuncs.com", "POST", 403, "DENIED")), []string{"docker login"}, "namespace"},
+		{"a host that only ends like one", sideDest.at(refused("notaliyuncs.com", "POST", 403, "DENIED")), []string{"ferry login"}, "namespace"},
 		{
 			"ECR", sideDest.at(refused("1.dkr.ecr.eu-west-1.amazonaws.com", "POST", 404, "NAME_UNKNOWN")),
 			[]string{"aws ecr create-repository --region eu-west-1 --repository-name k8s/pause"},

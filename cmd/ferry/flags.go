@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/registry"
 )
 
 // registryFlags are the flags of one end of a copy that is a registry.
@@ -25,6 +26,7 @@ type registryFlags struct {
 	creds         string // USER, or USER:PASSWORD
 	credsFile     string
 	passwordStdin bool
+	known         *registry.Credential // in place of these, of a command that has asked already
 
 	// what is asked in its place
 	mirrors   []string

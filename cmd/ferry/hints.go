@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ func connectionHints(err error) []string {
 	var certificate *registry.CertificateError
 	var client *registry.ClientCertificateError
 	var proxy *registry.ProxyError
+	var server *registry.TokenServerError
 	var unreachable *registry.UnreachableError
 	var quota *registry.QuotaError
 	if told := pushHints(err); told != nil {
@@ -35,8 +37,14 @@ func connectionHints(err error) []string {
 		return proxyHints(proxy, f)
 	case errors.Is(err, registry.ErrPlainHTTP):
 		return []string{fmt.Sprintf("%s=false allows plain http", f.name("tls-verify"))}
+	case errors.Is(err, registry.ErrNoHelper):
+		return []string{"install the helper, or take credsStore or credHelpers, which name it, out of the file; " +
+			"REGISTRY_AUTH_FILE=FILE keeps logins in a file of its own"}
 	case errors.Is(err, oci.ErrDenied):
 		return deniedHints(err, f)
+	case errors.As(err, &server):
+		return []string{fmt.Sprintf("%s names %s as its token server (the realm of its answer 401); if that is wrong, the registry is set up "+
+			"so: external_url of a Harbor, auth.token.realm of distribution", server.Host, cmp.Or(server.Server, "another host"))}
 	case errors.As(err, &unreachable):
 		return []string{fmt.Sprintf("check the name and the port; if only a proxy leads there, give it with HTTPS_PROXY or %s URL", f.name("proxy"))}
 	}
@@ -94,22 +102,3 @@ func (f endFlags) name(flag string) string {
 	}
 	return strings.Join(names, " or ")
 }
-
-// deniedHints says where credentials were looked for.
-func deniedHints(err error, f endFlags) []string {
-	login := fmt.Sprintf("log in with `docker login HOST` or `skopeo login HOST`, or give %s USER", f.name("creds"))
-	var looked *lookedError
-	if errors.As(err, &looked) {
-		return []string{"credentials were looked for in " + strings.Join(looked.files, ", "), login}
-	}
-	return []string{login}
-}
-
-// lookedError carries the credential files that were looked at. Its text is that of the error inside.
-type lookedError struct {
-	files []string
-	err   error
-}
-
-func (e *lookedError) Error() string { return e.err.Error() }
-func (e *lookedError) Unwrap() error { return e.err }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/ferry-oci/ferry/oci"
 	"github.com/ferry-oci/ferry/registry"
@@ -19,25 +20,46 @@ type credentialFunc = func(context.Context, oci.Repository) (registry.Credential
 // the files of docker and podman.
 type identity struct {
 	std    *stdio
-	given  *registry.Credential // by the flag of that name
+	given  *registry.Credential // by the flag of that name, or by the user when it is empty
 	flag   string
 	to     string // the registry that got what was given
 	files  *registry.Credentials
 	looked []string // the files
+
+	mu   sync.Mutex
+	used []usedLogin
 }
+
+// usedLogin is what a registry was told, for the hints.
+type usedLogin struct {
+	host   string
+	source string // a flag, a file and its key, or a helper; with an empty credential what there is to say about that
+	user   string
+	kind   loginKind
+}
+
+type loginKind int
+
+const (
+	loginNone loginKind = iota
+	loginPassword
+	loginEmptyPassword
+	loginToken
+)
 
 // newIdentity reads what the flags name.
 func newIdentity(f *registryFlags, std *stdio) (*identity, error) {
-	id := &identity{std: std, flag: f.name(f.credsFlag())}
+	id := &identity{std: std, given: f.known}
 	if f.creds != "" || f.credsFile != "" {
+		id.flag = "--" + f.name(f.credsFlag())
 		login, err := f.login(std)
 		if err != nil {
 			return nil, err
 		}
 		id.given = &login
-		if len(f.mirrors) == 0 && f.mirrorDir == "" {
-			return id, nil // a file that cannot be read does not matter then
-		}
+	}
+	if id.given != nil && len(f.mirrors) == 0 && f.mirrorDir == "" {
+		return id, nil // a file that cannot be read does not matter then
 	}
 	files := credentialFiles(std)
 	id.looked = slices.DeleteFunc(slices.Concat(files.Named, []string{files.Docker}, files.Containers),
@@ -55,12 +77,13 @@ func (id *identity) at(host string) credentialFunc {
 	if id.to == "" {
 		id.to = host
 	}
-	if id.to == host {
-		return func(context.Context, oci.Repository) (registry.Credential, error) { return *id.given, nil }
-	}
-	return func(context.Context, oci.Repository) (registry.Credential, error) {
-		return registry.Credential{}, fmt.Errorf("--%s is for one registry, and %s has got it; log in with `ferry login %s`",
-			id.flag, id.to, host)
+	return func(_ context.Context, repo oci.Repository) (registry.Credential, error) {
+		if id.to != host {
+			return registry.Credential{}, fmt.Errorf("%s is for one registry, and %s has got it; log in with `ferry login %s`",
+				id.flag, id.to, host)
+		}
+		id.note(repo, *id.given, id.flag)
+		return *id.given, nil
 	}
 }
 
@@ -69,8 +92,34 @@ func (id *identity) fromFiles(ctx context.Context, repo oci.Repository) (registr
 	login, source, err := id.files.For(ctx, repo)
 	if err == nil {
 		id.std.detail("%s: %s", repo, source)
+		id.note(repo, login, source)
 	}
 	return login, err
+}
+
+// note remembers what a registry is told.
+func (id *identity) note(repo oci.Repository, login registry.Credential, source string) {
+	u := usedLogin{host: repo.Host, source: source, user: login.Username}
+	switch {
+	case login.RefreshToken != "" || login.AccessToken != "":
+		u.kind = loginToken
+	case login.Password != "":
+		u.kind = loginPassword
+	case login.Username != "":
+		u.kind = loginEmptyPassword
+	}
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	if !slices.Contains(id.used, u) {
+		id.used = append(id.used, u)
+	}
+}
+
+// denied returns err with what the registries of this end were told.
+func (id *identity) denied(err error) error {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	return &deniedError{looked: id.looked, used: slices.Clone(id.used), err: err}
 }
 
 // credentialFiles returns the files that docker and podman keep credentials in.

@@ -77,6 +77,8 @@ or not the expected one, 4 something asked for is missing, 130 interrupted.`,
 		newMergeCommand(std),
 		newUnpackCommand(std),
 		newCopyCommand(std),
+		newLoginCommand(std),
+		newLogoutCommand(std),
 		newVersionCommand(std),
 	)
 	return root
