@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -163,5 +164,20 @@ func TestUncheckedCertificate(t *testing.T) {
 	w := newWorld(t, distribution.Options{TLS: true}, distribution.Options{TLS: true})
 	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst", "--src-tls-verify=false")
 	w.ok("unpack", "k8s.tar.zst", w.to(), "--dest-tls-verify=false")
+	w.arrived()
+}
+
+// Registries that ask for client certificates, laid out for one host as Docker does it, or for each host in a folder.
+func TestClientCertificates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, distribution.Options{MutualTLS: true}, distribution.Options{MutualTLS: true})
+	w.expect(4, w.ferry("pack", "-f", "images.list", "-o", "k8s.tar.zst", "--src-ca", w.source.CAFile()),
+		"client certificate", "--src-cert-dir")
+	if err := os.CopyFS(w.path("certs.d/"+w.source.Host()), os.DirFS(w.source.CertDir())); err != nil {
+		t.Fatal(err)
+	}
+	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst", "--src-cert-dir", "certs.d")
+	w.expect(1, w.ferry("unpack", "k8s.tar.zst", w.to(), "--dest-ca", w.target.CAFile()), "client certificate", "--dest-cert-dir")
+	w.ok("unpack", "k8s.tar.zst", w.to(), "--dest-cert-dir", w.target.CertDir())
 	w.arrived()
 }

@@ -63,9 +63,9 @@ var demoStock = sync.OnceValues(func() (stock, error) {
 	return s, s.fill(ctx)
 })
 
-// fill puts the images into the folder from which a registry is to serve them.
+// fill puts the images into the folder from which a registry is to serve them, foreign layers included.
 func (s stock) fill(ctx context.Context) (err error) {
-	open, err := distribution.Start(ctx, distribution.Options{Root: s.root})
+	open, err := distribution.Start(ctx, distribution.Options{Root: s.root, AllowURLs: []string{"."}})
 	if err != nil {
 		return err
 	}

@@ -98,3 +98,33 @@ var largeStock = sync.OnceValues(func() (stock, error) {
 		return []corpus.Image{image}, err
 	})
 })
+
+// foreignStock builds images with a layer as those of Windows have it, in both families of media types. The registry has
+// got it all the same, as Microsoft's does.
+func foreignStock(t *testing.T) stock {
+	t.Helper()
+	s, err := newStock(t.Context(), t.TempDir(), func(m maker) (images []corpus.Image, err error) {
+		base, err := m.layer("windows", 100_000)
+		if err != nil {
+			return nil, err
+		}
+		base.URLs = []string{"https://mcr.invalid/v2/windows/blobs/" + base.Descriptor.Digest.String()}
+		own, err := m.layer("app", 10_000)
+		if err != nil {
+			return nil, err
+		}
+		windows := ocispec.Platform{OS: "windows", Architecture: "amd64", OSVersion: "10.0.17763.1"}
+		for i, flavour := range []corpus.Flavour{corpus.Docker, corpus.OCI} {
+			image := corpus.Image{Repository: fmt.Sprintf("windows/app-%d", i), Tag: "1"}
+			if image.Root, err = m.Image(flavour, windows, []corpus.Layer{base, own}, "app.exe"); err != nil {
+				return nil, err
+			}
+			images = append(images, image)
+		}
+		return images, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

@@ -96,3 +96,15 @@ func TestIndexWithAHole(t *testing.T) {
 		t.Errorf("tags at the target: %v, %v", tags, err)
 	}
 }
+
+// Images with foreign layers travel whole, to a registry that allows their URLs. One that does not allow them, as by
+// default, is heard.
+func TestForeignLayers(t *testing.T) {
+	t.Parallel()
+	w := newWorldOf(t, foreignStock(t), distribution.Options{}, distribution.Options{AllowURLs: []string{"^https://mcr\\."}})
+	w.ok("pack", "-f", "images.list", "-o", "windows.tar.zst")
+	w.ok("unpack", "windows.tar.zst", w.to())
+	w.arrived()
+	strict := startRegistry(t, distribution.Options{})
+	w.expect(1, w.ferry("unpack", "windows.tar.zst", strict.Host()+"/"+prefix), "invalid URL on layer")
+}

@@ -31,6 +31,7 @@ func (i Image) Reference(host string) string {
 // Flavour is a family of media types.
 type Flavour struct {
 	Index, Manifest, Config, Layer string
+	Foreign                        string // a layer that has URLs, and that registries need not hold
 }
 
 // The two flavours that registries hold.
@@ -40,12 +41,14 @@ var (
 		Manifest: ocispec.MediaTypeImageManifest,
 		Config:   ocispec.MediaTypeImageConfig,
 		Layer:    ocispec.MediaTypeImageLayerGzip,
+		Foreign:  "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
 	}
 	Docker = Flavour{
 		Index:    wire.DockerIndex,
 		Manifest: wire.DockerManifest,
 		Config:   wire.DockerConfig,
 		Layer:    wire.DockerLayer,
+		Foreign:  "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
 	}
 )
 
@@ -70,6 +73,9 @@ func (l Layout) Image(f Flavour, p ocispec.Platform, layers []Layer, entrypoint 
 		config.History = append(config.History, ocispec.History{Created: &created, CreatedBy: layer.Story})
 		d := layer.Descriptor
 		d.MediaType = f.Layer
+		if len(layer.URLs) > 0 {
+			d.MediaType, d.URLs = f.Foreign, layer.URLs
+		}
 		manifest.Layers = append(manifest.Layers, d)
 	}
 	var err error

@@ -18,6 +18,8 @@ type Layer struct {
 	Descriptor ocispec.Descriptor
 	DiffID     digest.Digest
 	Story      string // how it came to be, for the history of an image
+	// URLs make it a foreign layer, which is also to be had there.
+	URLs []string
 }
 
 // File is a file of a layer.
