@@ -83,9 +83,11 @@ var defaultPushed = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func New(tb testing.TB, o Options) *Server {
 	tb.Helper()
 	h := &Server{o: o, pushed: map[string]time.Time{}}
+	ready := make(chan struct{}) // a request may come from another process, and nothing else orders it after this function
 	o.Registry.CatalogBasic = o.Registry.Auth != registrytest.NoAuth
 	o.Registry.Wrap = func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-ready
 			if strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == tokenPath {
 				h.serveAPI(w, r)
 			} else {
@@ -94,6 +96,7 @@ func New(tb testing.TB, o Options) *Server {
 		})
 	}
 	h.Server = registrytest.New(tb, o.Registry)
+	close(ready)
 	return h
 }
 
