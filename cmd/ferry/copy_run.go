@@ -24,6 +24,7 @@ type copying struct {
 
 	plan   *oci.Plan                           // of all that was asked for
 	images map[oci.Reference]*oci.PlannedImage // what is known of each, see load
+	looked map[oci.Reference]bool              // whether it was looked for what belongs to it
 	moves  []oci.PlannedImage                  // those that are to be moved
 
 	visible visibilities
@@ -79,7 +80,7 @@ func (c *copying) makePlan(ctx context.Context) (err error) {
 		}
 		return lackingError(c.plan, lacks)
 	}
-	c.images = map[oci.Reference]*oci.PlannedImage{}
+	c.images, c.looked = map[oci.Reference]*oci.PlannedImage{}, map[oci.Reference]bool{}
 	c.know(c.plan)
 	return nil
 }
@@ -90,7 +91,7 @@ func (c *copying) know(plan *oci.Plan) {
 	}
 }
 
-// load fetches the manifests of images that have only been resolved.
+// load fetches the manifests of images that have only been resolved, and finds what belongs to the images.
 func (c *copying) load(ctx context.Context, images []*deliverable) error {
 	var refs []oci.Reference
 	for _, img := range images {
@@ -98,15 +99,41 @@ func (c *copying) load(ctx context.Context, images []*deliverable) error {
 			refs = append(refs, img.ref)
 		}
 	}
-	if len(refs) == 0 {
+	if len(refs) > 0 {
+		plan, err := oci.MakePlan(ctx, refs, c.from, c.from, c.cache, oci.PlanOptions{Parallel: c.o.Transfers.N})
+		if err != nil {
+			return c.from.explain(err)
+		}
+		c.know(plan)
+	}
+	return c.findReferrers(ctx, images)
+}
+
+// findReferrers finds what belongs to images that are loaded, once for each.
+func (c *copying) findReferrers(ctx context.Context, images []*deliverable) error {
+	if c.o.NoReferrers {
 		return nil
 	}
-	plan, err := oci.MakePlan(ctx, refs, c.from, c.from, c.cache, oci.PlanOptions{Parallel: c.o.Transfers.N})
-	if err != nil {
-		return c.from.explain(err)
+	plan := &oci.Plan{}
+	for _, img := range images {
+		if image := c.images[img.ref]; image.Err == nil && !c.looked[img.ref] {
+			c.looked[img.ref] = true
+			plan.Images = append(plan.Images, *image)
+		}
+	}
+	if len(plan.Images) == 0 {
+		return nil
+	}
+	if err := findReferrers(ctx, plan, c.from, c.cache, c.o.Transfers.N, c.std); err != nil {
+		return err
 	}
 	c.know(plan)
 	return nil
+}
+
+// referrers returns what belongs to an image. Of one that is complete at the target that is not looked for.
+func (c *copying) referrers(_ context.Context, img *deliverable) ([]oci.Referrer, error) {
+	return c.images[img.ref].Referrers, nil
 }
 
 func (c *copying) graph(ctx context.Context, img *deliverable) (*oci.Node, error) {

@@ -35,6 +35,8 @@ type deliverOptions struct {
 	DryRun  bool
 	Atomic  bool // set all tags at the end, or none
 	Recheck bool // walk images whose tag is right already
+
+	NoReferrers bool // leave what belongs to the images
 }
 
 func (o *deliverOptions) add(set *pflag.FlagSet) {
@@ -48,6 +50,7 @@ func (o *deliverOptions) add(set *pflag.FlagSet) {
 	o.Merge.add(set)
 	set.BoolVar(&o.DryRun, "dry-run", false, "print the names at the target and what is there, and move nothing")
 	set.BoolVar(&o.Atomic, "atomic", false, "set all tags at the end, and none when an image failed")
+	set.BoolVar(&o.NoReferrers, "no-referrers", false, "leave signatures, SBOMs and whatever else belongs to the images")
 	set.BoolVar(&o.Recheck, "recheck", false, "look for every blob of images whose tag is right already, too")
 }
 
@@ -120,6 +123,9 @@ type origin interface {
 	// original returns the index at the source of an image that was rebuilt with fewer platforms, without its children, or
 	// nil. It is called after graph.
 	original(ctx context.Context, img *deliverable) (*oci.Node, error)
+	// referrers returns what belongs to an image, each after what it is about. It is called when the image is to be pushed
+	// or is at the target already.
+	referrers(ctx context.Context, img *deliverable) ([]oci.Referrer, error)
 	// stops tells the errors of graph and of the copy that end the run.
 	stops(err error) bool
 	// blame returns an error of the copy with what is known of the side that failed, as the hints need it.
@@ -180,6 +186,7 @@ type plannedName struct {
 	root    *oci.Node      // of want; nil until it is needed, when a step has not set it
 	current digest.Digest  // what the name means at the target before the run; empty: nothing
 	merge   *nameMerge     // nil unless it is merged with others
+	left    int            // referrers that are not pushed, since what they are about is not
 	action  action
 	err     error // why the image is not at the target after the run
 }
@@ -235,32 +242,72 @@ func (d *delivery) run(ctx context.Context) error {
 // jobs returns the work of the copy, and for each job the name that it is about. An image whose manifests cannot be had
 // fails alone, unless the origin says that this ends the run.
 func (d *delivery) jobs(ctx context.Context) (jobs []oci.Job, names []*plannedName, err error) {
-	roots := map[*deliverable]*oci.Node{}
+	parts := map[*deliverable]*imageParts{}
 	for _, n := range d.names {
-		if n.action != actionPush || n.err != nil {
+		if n.action == actionKeep || n.err != nil {
 			continue
 		}
-		if n.root == nil {
-			n.root = roots[n.image]
+		job, err := d.job(ctx, n, parts)
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case err != nil && d.from.stops(err):
+			return nil, nil, err
+		case err != nil:
+			n.err = err
+		case job != nil:
+			jobs, names = append(jobs, *job), append(names, n)
 		}
-		if n.root == nil {
-			n.root, err = d.from.graph(ctx, n.image)
-			switch {
-			case ctx.Err() != nil:
-				return nil, nil, ctx.Err()
-			case err != nil && d.from.stops(err):
-				return nil, nil, err
-			case err != nil:
-				n.err = err
-				continue
-			}
-			roots[n.image] = n.root
-		}
-		to := oci.Target{Repository: n.target.Repository, Tag: n.target.Tag, Current: n.current}
-		jobs = append(jobs, oci.Job{Name: n.image.ref.Name(), Root: n.root, From: n.image.from, To: []oci.Target{to}})
-		names = append(names, n)
 	}
 	return jobs, names, nil
+}
+
+// imageParts is what the origin has given of an image.
+type imageParts struct {
+	root      *oci.Node
+	referrers []oci.Referrer
+}
+
+// job returns the work for one name: nil when there is none. An image that is complete at the target gets what belongs to
+// it, as it may have been signed since.
+func (d *delivery) job(ctx context.Context, n *plannedName, parts map[*deliverable]*imageParts) (_ *oci.Job, err error) {
+	of := parts[n.image]
+	if of == nil {
+		of = &imageParts{}
+		if of.referrers, err = d.referrers(ctx, n.image); err != nil {
+			return nil, err
+		}
+		parts[n.image] = of
+	}
+	to := oci.Target{
+		Repository: n.target.Repository, Tag: n.target.Tag, Current: n.current, Whole: n.action == actionComplete,
+	}
+	if to.Whole && len(of.referrers) == 0 {
+		return nil, nil
+	}
+	if n.root == nil && of.root == nil {
+		if of.root, err = d.from.graph(ctx, n.image); err != nil {
+			return nil, err
+		}
+	}
+	if n.root == nil {
+		n.root = of.root
+	}
+	attached, left := oci.AttachTo(n.root, of.referrers)
+	if n.left = len(left); to.Whole && len(attached) == 0 {
+		return nil, nil
+	}
+	return &oci.Job{
+		Name: n.image.ref.Name(), Root: n.root, From: n.image.from, To: []oci.Target{to}, Attached: attached,
+	}, nil
+}
+
+// referrers returns what is to go along with an image.
+func (d *delivery) referrers(ctx context.Context, img *deliverable) ([]oci.Referrer, error) {
+	if d.o.NoReferrers {
+		return nil, nil
+	}
+	return d.from.referrers(ctx, img)
 }
 
 // copy runs the copy with its progress. The report is never nil.
@@ -269,6 +316,7 @@ func (d *delivery) copy(ctx context.Context, jobs []oci.Job) (*oci.Report, error
 	defer watch.end()
 	o := oci.CopyOptions{
 		Transfers: d.o.Transfers.N, LargestFirst: true, HoldTags: d.o.Atomic, Stop: d.from.stops, Events: watch.event,
+		KeepAttached: d.o.Existing != existingOverwrite,
 	}
 	return oci.Copy(ctx, d.from.source(), d.to.target, jobs, o)
 }
@@ -281,20 +329,31 @@ func (d *delivery) blame(err error) error {
 	return d.from.blame(err)
 }
 
-// nameUntagged gives the images that have only a digest their names in a layout, which without a name could not be
-// found there. A registry needs no such name.
+// nameUntagged gives what has only a digest a name in a layout, where it could not be found without: images, and what
+// belongs to images. A registry needs no such name.
 func (d *delivery) nameUntagged(ctx context.Context, jobs []oci.Job, names []*plannedName) error {
 	if !d.o.toLayout() {
 		return nil
 	}
 	for i, n := range names {
-		if n.target.Tag != "" || n.err != nil {
+		if n.err != nil {
 			continue
 		}
-		root, at := jobs[i].Root, n.target.Repository
-		at.Path += "@" + root.Digest.String()
-		if err := d.to.Tag(ctx, at, "", root.Descriptor, root.Raw); err != nil {
-			return err
+		var untagged []*oci.Node
+		if n.target.Tag == "" {
+			untagged = append(untagged, jobs[i].Root)
+		}
+		for _, a := range jobs[i].Attached {
+			if a.Tag == "" {
+				untagged = append(untagged, a.Root)
+			}
+		}
+		for _, root := range untagged {
+			at := n.target.Repository
+			at.Path += "@" + root.Digest.String()
+			if err := d.to.Tag(ctx, at, "", root.Descriptor, root.Raw); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

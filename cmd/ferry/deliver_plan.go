@@ -42,8 +42,7 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 		}
 	}
 	if len(taken) > 0 {
-		return fmt.Errorf("at the target there is other content under %s:\n%s",
-			plural(len(taken), "name"), strings.Join(taken, "\n"))
+		return takenError(taken)
 	}
 	if err := d.checkProjects(ctx); err != nil {
 		return d.to.explain(err)
@@ -54,6 +53,14 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 	if err := d.from.load(ctx, d.pushed()); err != nil {
 		return err
 	}
+	if d.o.Existing == existingFail {
+		if taken, err = d.takenTags(ctx); err != nil {
+			return err
+		}
+		if len(taken) > 0 {
+			return takenError(taken)
+		}
+	}
 	if err := d.checkQuotas(ctx); err != nil {
 		return d.to.explain(err)
 	}
@@ -61,6 +68,44 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 		return nil // the plan shows first
 	}
 	return d.to.explain(d.refusal())
+}
+
+func takenError(taken []string) error {
+	return fmt.Errorf("at the target there is other content under %s:\n%s", plural(len(taken), "name"), strings.Join(taken, "\n"))
+}
+
+// takenTags returns a line for each tag of what belongs to the images that names something else at the target.
+func (d *delivery) takenTags(ctx context.Context) ([]string, error) {
+	if d.to.target == nil {
+		return nil, nil
+	}
+	var jobs []oci.Job
+	var wants []oci.Referrer
+	for _, n := range d.names {
+		if n.action == actionKeep || n.err != nil || n.closed() {
+			continue
+		}
+		list, err := d.referrers(ctx, n.image)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range list {
+			if r.Tag != "" {
+				to := oci.Target{Repository: n.target.Repository, Tag: r.Tag}
+				jobs, wants = append(jobs, oci.Job{To: []oci.Target{to}}), append(wants, r)
+			}
+		}
+	}
+	if err := oci.Survey(ctx, d.to, jobs, d.o.Transfers.N); err != nil {
+		return nil, d.to.explain(err)
+	}
+	var taken []string
+	for i, j := range jobs {
+		if to := j.To[0]; to.Current != "" && to.Current != wants[i].Root.Digest {
+			taken = append(taken, fmt.Sprintf("%s is %s, %s has %s", to, to.Current, d.words.source, wants[i].Root.Digest))
+		}
+	}
+	return taken, nil
 }
 
 // planNames gives each image its names at each target; a nil naming keeps what it has. The error has all collisions.

@@ -68,11 +68,36 @@ func (d *delivery) say(r *oci.Report, whole bool) {
 	}
 	d.std.say("blobs: %d uploaded, %d mounted, %d there already; %s read from %s",
 		r.Moved, r.Mounted, r.Skipped, formatSize(r.MovedBytes), d.words.source)
+	d.sayReferrers(r)
 	sayRetries(d.std, d.from.source(), d.to.target)
 	if nothing {
 		d.std.say("nothing was moved: the target has all of it already")
 	}
 	d.sayPrivate()
+}
+
+// sayReferrers prints what became of what belongs to the images, and which of its tags have changed or were kept.
+func (d *delivery) sayReferrers(r *oci.Report) {
+	for _, t := range r.Retagged {
+		at := oci.Reference{Repository: t.Repository, Tag: t.Tag}
+		if t.Kept {
+			d.std.say("kept: %s is still %s, %s has %s", at, t.From, d.words.source, t.To)
+		} else {
+			d.std.say("changed: %s from %s to %s", at, t.From, t.To)
+		}
+	}
+	left := 0
+	for _, n := range d.names {
+		left += n.left
+	}
+	if r.Attached+r.AttachedSame+left == 0 {
+		return
+	}
+	text := fmt.Sprintf("referrers: %d %s, %d there already", r.Attached, d.words.done, r.AttachedSame)
+	if left > 0 {
+		text += fmt.Sprintf(", %d left, as what they are about is not at the target", left)
+	}
+	d.std.say("%s", text)
 }
 
 // sayName prints what is to be known about one name: that it was renamed, or that its tag has changed or was kept.

@@ -52,6 +52,8 @@ func TestScripts(t *testing.T) {
 
 			"sign":   inStory((*story).sign),
 			"signed": inStory((*story).signed),
+			"retag":  inStory((*story).retag),
+			"watch":  inStory((*story).watch),
 
 			"proxy":  inStory((*story).proxy),
 			"served": inStory((*story).served),

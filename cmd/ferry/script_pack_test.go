@@ -68,8 +68,8 @@ func (s *story) digest(ts *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// fault REGISTRY WHAT [layer=IMAGE] [repo=REPOSITORY] [kind=KIND] [method=METHOD] [times=N] makes a registry answer GET
-// requests wrongly, or those of another method.
+// fault REGISTRY WHAT [layer=IMAGE] [repo=REPOSITORY] [kind=KIND] [times=N] [method=METHOD] [tag=IMAGE] makes a
+// registry answer requests wrongly, those of GET unless it says otherwise.
 // WHAT is a status, later (429 with Retry-After), cut, corrupt, longer, shorter or lie
 // (another digest in the header).
 func (s *story) fault(_ *testscript.TestScript, args []string) error {
@@ -83,6 +83,8 @@ func (s *story) fault(_ *testscript.TestScript, args []string) error {
 			m.Repo = value
 		case "method":
 			m.Method = value
+		case "tag": // cosign's of the image
+			m.Ref = ocitest.CosignTag(testImages[value].graph())
 		case "kind":
 			m.Kind = registrytest.Kind(value)
 		case "times":

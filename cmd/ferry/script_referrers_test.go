@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -75,9 +77,12 @@ func putGraph(r *registrytest.Server, repo, tag string, g *ocitest.Graph) {
 // byte, and can be found: by cosign's tag, and by the API, else by the fallback tag. With `sbom` that is the SBOM and its
 // signature alone.
 func (s *story) signed(_ *testscript.TestScript, args []string) error {
-	r, repo, image := s.registries[args[0]], args[1], testImages[args[2]].graph()
+	return checkSigned(s.registries[args[0]], args[1], testImages[args[2]].graph(), args[3:]...)
+}
+
+func checkSigned(r *registrytest.Server, repo string, image *ocitest.Graph, words ...string) error {
 	b := belongingTo(image)
-	sbomAlone := slices.Contains(args[3:], "sbom")
+	sbomAlone := slices.Contains(words, "sbom")
 	if d, _, ok := r.Manifest(repo, ocitest.CosignTag(image)); ok == sbomAlone || ok && d.Digest != b.cosign.Digest {
 		return fmt.Errorf("the cosign tag names %q", d.Digest)
 	}
@@ -98,7 +103,7 @@ func (s *story) signed(_ *testscript.TestScript, args []string) error {
 			}
 		}
 		_, raw, fallback := r.Manifest(repo, oci.FallbackTag(subject))
-		if slices.Contains(args[3:], "api") {
+		if slices.Contains(words, "api") {
 			if fallback {
 				return fmt.Errorf("the registry has the API, and the fallback tag of %s was written", subject)
 			}
@@ -106,5 +111,29 @@ func (s *story) signed(_ *testscript.TestScript, args []string) error {
 			return fmt.Errorf("the fallback index of %s does not list %s", subject, g.Digest)
 		}
 	}
+	return nil
+}
+
+// retag REGISTRY REPOSITORY IMAGE OTHER makes the cosign tag of OTHER name IMAGE.
+func (s *story) retag(_ *testscript.TestScript, args []string) error {
+	image, other := testImages[args[2]].graph(), testImages[args[3]].graph()
+	s.registries[args[0]].Tag(args[1], ocitest.CosignTag(other), image.Digest)
+	return nil
+}
+
+// watch REGISTRY IMAGE TAG [api] makes the registry refuse to give any manifest that tag while not all that belongs to
+// the image is in the repository and can be found.
+func (s *story) watch(_ *testscript.TestScript, args []string) error {
+	r, image := s.registries[args[0]], testImages[args[1]].graph()
+	r.Fault(registrytest.Match{Method: "PUT", Kind: registrytest.Manifest, Ref: args[2]}, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			repo, _, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/v2/"), "/manifests/")
+			if err := checkSigned(r, repo, image, args[3:]...); err != nil {
+				http.Error(w, "the tag comes too early: "+err.Error(), http.StatusTeapot)
+				return
+			}
+			next.ServeHTTP(w, req)
+		})
+	})
 	return nil
 }

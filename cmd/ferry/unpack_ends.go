@@ -16,6 +16,7 @@ type packed interface {
 	Head() *bundle.Head
 	ContentID() string
 	Graph(ctx context.Context, img bundle.Image) (*oci.Node, error)
+	Referrers(ctx context.Context, img bundle.Image) ([]oci.Referrer, error)
 	Close() error
 }
 

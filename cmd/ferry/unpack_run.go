@@ -79,6 +79,11 @@ func (u *unpacking) original(ctx context.Context, img *deliverable) (*oci.Node, 
 	return n, imageDamage(entry, err)
 }
 
+func (u *unpacking) referrers(ctx context.Context, img *deliverable) ([]oci.Referrer, error) {
+	list, err := u.in.Referrers(ctx, u.entries[img])
+	return list, imageDamage(u.entries[img], err)
+}
+
 // imageDamage returns what err, of reading the manifests of an image, says as damage of the bundle.
 func imageDamage(img bundle.Image, err error) error {
 	if err == nil || errors.Is(err, bundle.ErrCorrupt) {
