@@ -1,46 +1,95 @@
 package e2e
 
 import (
-	"strings"
+	"fmt"
+	"slices"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ferry-oci/ferry/cmd/e2e/compare"
+	"github.com/ferry-oci/ferry/cmd/e2e/corpus"
 	"github.com/ferry-oci/ferry/cmd/e2e/distribution"
+	"github.com/ferry-oci/ferry/cmd/e2e/wire"
 )
 
-// Bundles that were packed apart, one for each architecture, become one, and all images arrive with the indexes, digests
-// and attestations that they had.
-func TestMergeOfArchitectures(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, distribution.Options{}, distribution.Options{})
-	pack := func(bundle, platforms string) {
-		w.ok("pack", "-f", "images.list", "-o", bundle, "--platform", platforms, "--platform-missing", "drop")
+// singleStock builds images for one platform, each a manifest and no index, with names that say nothing of it.
+func singleStock(t *testing.T, p ocispec.Platform) stock {
+	t.Helper()
+	s, err := newStock(t.Context(), t.TempDir(), func(m maker) (images []corpus.Image, err error) {
+		for i, flavour := range []corpus.Flavour{corpus.OCI, corpus.Docker, corpus.OCI} {
+			layer, err := m.layer(fmt.Sprintf("app-%d-%s", i, p.Architecture), 10_000)
+			if err != nil {
+				return nil, err
+			}
+			image := corpus.Image{Repository: fmt.Sprintf("team/app-%d", i), Tag: "v1"}
+			if image.Root, err = m.Image(flavour, p, []corpus.Layer{layer}, "/app"); err != nil {
+				return nil, err
+			}
+			images = append(images, image)
+		}
+		return images, nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	pack("amd64.tar.zst", "linux/amd64")
-	pack("arm64.tar.zst", "linux/arm64")
-	pack("s390x.tar.xz", "linux/s390x")
-	w.ok("merge", "amd64.tar.zst", "arm64.tar.zst", "-o", "two.tar.zst")
-	w.ok("merge", "two.tar.zst", "s390x.tar.xz", "-o", "all.tar.zst")
-	w.ok("verify", "all.tar.zst")
-	w.ok("unpack", "all.tar.zst", w.to())
-	w.arrived()
+	return s
 }
 
-// A target that got one architecture first, and the others later, ends with the indexes of the source.
-func TestMergeIntoTheTarget(t *testing.T) {
+// Two registries that hold the same names for one architecture each become one: by bundles that are merged, or by copies
+// that each add to what the target has.
+func TestTwoArchitecturesBecomeOne(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, distribution.Options{}, distribution.Options{})
-	copyOnly := func(platforms string) {
-		w.ok("copy", "--merge-platforms", "-f", "images.list", "--platform", platforms, "--platform-missing", "drop", w.to())
-	}
-	copyOnly("linux/amd64")
-	copyOnly("linux/arm64")
-	copyOnly("linux/s390x")
-	w.arrived()
-	w.target.Reset()
-	copyOnly("linux/s390x")
-	for request, n := range w.target.Counts().Requests {
-		if method, _, _ := strings.Cut(request, " "); method != "HEAD" && method != "GET" {
-			t.Errorf("once more: %d times %s", n, request)
+	platforms := corpus.Platforms()[:2]
+	first, second := singleStock(t, platforms[0]), singleStock(t, platforms[1])
+	w := newWorldOf(t, first, distribution.Options{}, distribution.Options{})
+	other := startRegistry(t, distribution.Options{Root: second.root})
+	w.write("second.list", corpus.List(other.Host(), second.images))
+
+	w.ok("pack", "-f", "images.list", "-o", "first.tar.zst")
+	w.ok("pack", "-f", "second.list", "-o", "second.tar.zst")
+	w.ok("merge", "first.tar.zst", "second.tar.zst", "-o", "all.tar.zst")
+	w.ok("verify", "all.tar.zst")
+	w.ok("unpack", "all.tar.zst", w.to())
+	w.mergedFrom(w.targetRoot, second)
+
+	root := t.TempDir()
+	target := startRegistry(t, distribution.Options{Root: root})
+	w.ok("copy", "-f", "images.list", target.Host()+"/"+prefix, "--merge-platforms")
+	w.ok("copy", "-f", "second.list", target.Host()+"/"+prefix, "--merge-platforms")
+	w.mergedFrom(root, second)
+}
+
+// mergedFrom proves that each image at the target is an index of the story's own manifest and that of another stock, and
+// is all there.
+func (w *world) mergedFrom(targetRoot string, other stock) {
+	w.Helper()
+	to := w.witness(targetRoot)
+	for i, image := range w.images {
+		end := compare.End{Registry: to, Repository: prefix + "/" + image.Repository, Reference: image.Tag}
+		got, err := compare.Image(w.Context(), end, end)
+		if err != nil {
+			w.Errorf("%s: %v", image.Repository, err)
+			continue
+		}
+		_, raw, err := to.Manifest(w.Context(), end.Repository, end.Reference)
+		if err != nil {
+			w.Fatal(err)
+		}
+		children, _, err := wire.Children(raw)
+		if err != nil {
+			w.Fatal(err)
+		}
+		var ids []digest.Digest
+		for _, child := range children {
+			ids = append(ids, child.Digest)
+		}
+		want := []digest.Digest{image.Root.Digest, other.images[i].Root.Digest}
+		slices.Sort(ids)
+		slices.Sort(want)
+		if !slices.Equal(ids, want) {
+			w.Errorf("%s: an index of %v (%v), want %v", image.Repository, ids, got.Platforms, want)
 		}
 	}
 }
