@@ -64,6 +64,8 @@ func (h *Server) mayAsk(r *http.Request) bool {
 // servePush keeps quotas and immutable tags, and takes no index whose children are not there.
 func (h *Server) servePush(w http.ResponseWriter, r *http.Request, p Project, name string, next http.Handler) {
 	if r.Method == http.MethodPut && strings.Contains(name, "/blobs/uploads/") && p.Quota > 0 {
+		h.counting.Lock() // what comes meanwhile counts
+		defer h.counting.Unlock()
 		used, held := h.used(p.Name)
 		if !held[digest.Digest(r.URL.Query().Get("digest"))] && used+r.ContentLength > p.Quota {
 			io.Copy(io.Discard, r.Body)

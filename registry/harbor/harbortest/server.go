@@ -70,6 +70,7 @@ type Server struct {
 	*registrytest.Server
 	o Options
 
+	counting sync.Mutex // held while a project with a quota gets a blob
 	mu       sync.Mutex
 	projects []*Project
 	pushed   map[string]time.Time // by repository:tag
