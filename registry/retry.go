@@ -145,15 +145,15 @@ func (a *attempt) judge(ctx context.Context, g *gate, resp *http.Response, err e
 			return 0, false, false
 		}
 	}
+	wait = a.clock.backoff(a.failed + 1)
+	if err == nil && tooMuch(resp.StatusCode) { // for all of them, whoever is to repeat this one
+		g.shut(a.clock.now(), wait)
+	}
 	if a.once || a.failed >= limit {
 		return 0, false, false
 	}
 	a.n++
 	a.failed++
-	wait = a.clock.backoff(a.failed)
-	if err == nil && tooMuch(resp.StatusCode) { // all of them are too many
-		g.shut(a.clock.now(), wait)
-	}
 	return wait, false, true
 }
 

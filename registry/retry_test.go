@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"testing"
@@ -60,6 +61,31 @@ func TestPauseIsShared(t *testing.T) {
 	checkErr(t, err, nil)
 	if clock.total() < 30*time.Second {
 		t.Errorf("waited %v, want 30s", clock.total())
+	}
+}
+
+// A host that has too much to do, and does not say until when, is left alone by all requests, too.
+func TestBackoffIsShared(t *testing.T) {
+	for name, fault := range map[string]registrytest.Fault{
+		"429": registrytest.Status(429, "slow down"), "503": registrytest.Status(503, "down"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := registrytest.New(t, registrytest.Options{})
+			raw, d := content(1000)
+			srv.AddBlob("b", raw)
+			c, clock := newTestClient(t, srv, Options{Retries: -1})
+			srv.Fault(registrytest.Match{Method: "POST", Times: 1}, fault)
+			err := c.Push(context.Background(), repoOf(srv, "a"), d, (&opener{raw: raw}).Open)
+			var status *Error
+			if !errors.As(err, &status) || clock.total() != 0 {
+				t.Fatalf("got error %v after %v, want the answer at once", err, clock.total())
+			}
+			_, err = readAll(c, repoOf(srv, "b"), d)
+			checkErr(t, err, nil)
+			if clock.total() < firstBackoff {
+				t.Errorf("another request waited %v, want %v", clock.total(), firstBackoff)
+			}
+		})
 	}
 }
 

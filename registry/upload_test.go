@@ -259,6 +259,17 @@ func TestPushTokenExpires(t *testing.T) {
 	}
 }
 
+// The rights that are asked for are those that the push needs, whatever the registry asks to ask for.
+func TestPushChallengedForPull(t *testing.T) {
+	raw, d := content(3000)
+	srv := registrytest.New(t, registrytest.Options{
+		Auth: registrytest.Bearer, Username: testUser, Password: testPassword, ChallengePull: true,
+	})
+	c, _ := newTestClient(t, srv, Options{})
+	checkErr(t, c.Push(context.Background(), repoOf(srv, "a/b"), d, (&opener{raw: raw}).Open), nil)
+	checkCounts(t, srv, map[string]int{"GET token": 1})
+}
+
 func TestPushToOtherHostGetsNoCredential(t *testing.T) {
 	raw, d := content(3000)
 	srv := registrytest.New(t, registrytest.Options{

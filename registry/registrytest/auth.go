@@ -55,6 +55,9 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request, q *Request) b
 		if s.useToken(r, need) {
 			return true
 		}
+		if s.o.ChallengePull && len(need) > 1 {
+			need = need[:1]
+		}
 		challenge := fmt.Sprintf("Bearer realm=%q,service=%q%s", s.main.URL+tokenPath, "registrytest", challengeScope(need))
 		w.Header().Set("WWW-Authenticate", challenge)
 	default:

@@ -64,6 +64,9 @@ type Options struct {
 	// Grant, unless nil, says which of the rights `pull` and `push` to a repository a token gets.
 	Grant func(repo, action string) bool
 
+	// ChallengePull asks for a token with the right to pull alone, whatever is wanted, as GHCR may do.
+	ChallengePull bool
+
 	// ForgetUploads drops an upload session when a body of it is cut, as zot does.
 	ForgetUploads bool
 	// ChunkMinLength is said to those who begin an upload, in bytes; a PATCH that brings less, and is not the last, gets
