@@ -70,8 +70,8 @@ func (s *story) digest(ts *testscript.TestScript, args []string) error {
 
 // fault REGISTRY WHAT [layer=IMAGE] [repo=REPOSITORY] [kind=KIND] [times=N] [method=METHOD] [tag=IMAGE] makes a
 // registry answer requests wrongly, those of GET unless it says otherwise.
-// WHAT is a status, later (429 with Retry-After), cut, corrupt, longer, shorter or lie
-// (another digest in the header).
+// WHAT is a status, later (429 with Retry-After), quota (429 as Docker Hub's, for a second), cut, corrupt, longer,
+// shorter or lie (another digest in the header).
 func (s *story) fault(_ *testscript.TestScript, args []string) error {
 	m := registrytest.Match{Method: "GET"}
 	for _, word := range args[2:] {
@@ -98,6 +98,8 @@ func (s *story) fault(_ *testscript.TestScript, args []string) error {
 	}
 	faults := map[string]registrytest.Fault{
 		"later": registrytest.TooManyRequests(1), "cut": registrytest.Cut(50), "corrupt": registrytest.Corrupt(),
+		"quota": registrytest.Status(429, "toomanyrequests: You have reached your pull rate limit.",
+			"RateLimit-Limit", "100;w=21600", "RateLimit-Remaining", "0;w=21600", "Retry-After", "1"),
 		"lie":    registrytest.Header("Docker-Content-Digest", ownLayer("pause").Digest.String()),
 		"longer": registrytest.Resize(1), "shorter": registrytest.Resize(-1),
 	}
