@@ -119,7 +119,7 @@ func runCopy(ctx context.Context, o copyOptions, std *stdio) (err error) {
 		return err
 	}
 	ctx, end := o.Transfers.within(ctx)
-	defer end()
+	defer end(&err)
 	namings, err := o.namings()
 	if err != nil {
 		return err

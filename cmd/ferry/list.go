@@ -59,7 +59,7 @@ pushed).`,
 	return cmd
 }
 
-func runList(ctx context.Context, o listOptions, std *stdio) error {
+func runList(ctx context.Context, o listOptions, std *stdio) (err error) {
 	place, err := parsePlace(o.Place)
 	if err != nil {
 		return err
@@ -71,8 +71,8 @@ func runList(ctx context.Context, o listOptions, std *stdio) error {
 	if err := o.Transfers.check(); err != nil {
 		return err
 	}
-	ctx, cancel := o.Transfers.within(ctx)
-	defer cancel()
+	ctx, end := o.Transfers.within(ctx)
+	defer end(&err)
 	from, err := newRemote(&o.Source, &o.Transfers, std)
 	if err != nil {
 		return err

@@ -103,9 +103,9 @@ type failedImage struct {
 	err error
 }
 
-func runPack(ctx context.Context, o packOptions, std *stdio) error {
+func runPack(ctx context.Context, o packOptions, std *stdio) (err error) {
 	ctx, end := o.Transfers.within(ctx)
-	defer end()
+	defer end(&err)
 	p := &packing{o: &o, std: std, diskOf: diskOf}
 	return p.pack(ctx)
 }

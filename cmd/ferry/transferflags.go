@@ -74,12 +74,19 @@ func (f *transferFlags) rate() (int64, error) {
 	return rate, nil
 }
 
-// within returns ctx with the end that --timeout sets. The function frees it.
-func (f *transferFlags) within(ctx context.Context) (context.Context, context.CancelFunc) {
+// within returns ctx with the end that --timeout sets. The function frees it, and says of the error with which a command
+// ends, when it is no more than that the time is up, which time that is.
+func (f *transferFlags) within(ctx context.Context) (context.Context, func(*error)) {
 	if f.timeout <= 0 {
-		return context.WithCancel(ctx)
+		return ctx, func(*error) {}
 	}
-	return context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("--timeout %v: %w", f.timeout, errTimeIsUp))
+	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("--timeout %v: %w", f.timeout, errTimeIsUp))
+	return ctx, func(err *error) {
+		if errors.Is(*err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errTimeIsUp) {
+			*err = context.Cause(ctx)
+		}
+		cancel()
+	}
 }
 
 // errTimeIsUp ends a run that took longer than --timeout.

@@ -85,7 +85,7 @@ func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 		return err
 	}
 	ctx, end := o.Transfers.within(ctx)
-	defer end()
+	defer end(&err)
 	namings, err := o.namings()
 	if err != nil {
 		return err
