@@ -19,16 +19,26 @@ import (
 func attested() *ocitest.Graph {
 	s390x := oci.Platform{OS: "linux", Architecture: "s390x"}
 	amd64 := ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(80, 3000))
-	statement := ocitest.Image(oci.Platform{OS: "unknown", Architecture: "unknown"}, ocitest.RandomLayer(83, 300))
-	statement.Annotations = map[string]string{
-		"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": amd64.Digest.String(),
-	}
 	return ocitest.Index(
 		amd64,
 		ocitest.Image(ocitest.ARM64, ocitest.RandomLayer(81, 3000)),
 		ocitest.Image(s390x, ocitest.RandomLayer(82, 3000)),
-		statement,
+		attestation(amd64, 83),
 	)
+}
+
+// attestation returns what BuildKit puts into an index about an image.
+func attestation(image *ocitest.Graph, seed uint64) *ocitest.Graph {
+	statement := ocitest.Image(oci.Platform{OS: "unknown", Architecture: "unknown"}, ocitest.RandomLayer(seed, 300))
+	statement.Annotations = map[string]string{
+		"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image.Digest.String(),
+	}
+	return statement
+}
+
+// withAttestation returns an index of an image and its attestation, which is what BuildKit makes for one platform.
+func withAttestation(image *ocitest.Graph, seed uint64) *ocitest.Graph {
+	return ocitest.Index(image, attestation(image, seed))
 }
 
 // twin returns an image for amd64, the same one each time, and for another architecture.

@@ -98,14 +98,16 @@ var testImages = map[string]testImage{
 	"big":       newTestImage("quay.io/big/app:v1", func() *ocitest.Graph { return ocitest.Index(onAMD64(9, 300_000)) }),
 	"single":    newTestImage("docker.io/library/single:1", func() *ocitest.Graph { return onAMD64(92, 3000) }),
 	// The same names in two registries, each for one architecture.
-	"app-amd64":   newTestImage("amd.example/team/app:v1", func() *ocitest.Graph { return ocitest.Index(onAMD64(40, 3000)) }),
-	"app-arm64":   newTestImage("arm.example/team/app:v1", func() *ocitest.Graph { return ocitest.Index(onARM64(41, 3000)) }),
-	"app-other":   newTestImage("arm.example/team/app:v1", func() *ocitest.Graph { return ocitest.Index(onAMD64(42, 3000), onARM64(41, 3000)) }),
-	"job-amd64":   newTestImage("amd.example/team/job:v1", func() *ocitest.Graph { return onAMD64(43, 3000) }),
-	"job-arm64":   newTestImage("arm.example/team/job:v1", func() *ocitest.Graph { return onARM64(44, 3000) }),
-	"wrong-arm64": newTestImage("arm.example/team/job:v1", func() *ocitest.Graph { return onAMD64(44, 3000) }), // says that it is for amd64
-	"tool-amd64":  newTestImage("amd.example/team/tool:v2-amd64", func() *ocitest.Graph { return onAMD64(45, 3000) }),
-	"tool-arm64":  newTestImage("amd.example/team/tool:v2-arm64", func() *ocitest.Graph { return onARM64(46, 3000) }),
+	"app-amd64":      newTestImage("amd.example/team/app:v1", func() *ocitest.Graph { return ocitest.Index(onAMD64(40, 3000)) }),
+	"app-arm64":      newTestImage("arm.example/team/app:v1", func() *ocitest.Graph { return ocitest.Index(onARM64(41, 3000)) }),
+	"app-other":      newTestImage("arm.example/team/app:v1", func() *ocitest.Graph { return ocitest.Index(onAMD64(42, 3000), onARM64(41, 3000)) }),
+	"job-amd64":      newTestImage("amd.example/team/job:v1", func() *ocitest.Graph { return onAMD64(43, 3000) }),
+	"job-arm64":      newTestImage("arm.example/team/job:v1", func() *ocitest.Graph { return onARM64(44, 3000) }),
+	"wrong-arm64":    newTestImage("arm.example/team/job:v1", func() *ocitest.Graph { return onAMD64(44, 3000) }), // says that it is for amd64
+	"tool-amd64":     newTestImage("amd.example/team/tool:v2-amd64", func() *ocitest.Graph { return onAMD64(45, 3000) }),
+	"tool-arm64":     newTestImage("amd.example/team/tool:v2-arm64", func() *ocitest.Graph { return onARM64(46, 3000) }),
+	"buildkit-amd64": newTestImage("amd.example/team/kit:v1", func() *ocitest.Graph { return withAttestation(onAMD64(50, 3000), 51) }),
+	"buildkit-arm64": newTestImage("arm.example/team/kit:v1", func() *ocitest.Graph { return withAttestation(onARM64(52, 3000), 53) }),
 	// Two builds of one image.
 	"old-build": newTestImage("amd.example/team/build:v1", func() *ocitest.Graph { return built(10, "1.0", "aaaa") }),
 	"new-build": newTestImage("arm.example/team/build:v1", func() *ocitest.Graph { return built(12, "1.1", "bbbb") }),
