@@ -73,6 +73,9 @@ func (o *Output) Size() int64 { return o.written }
 // Sum returns the sha256 of all that was written, in hex.
 func (o *Output) Sum() string { return hex.EncodeToString(o.sum.Sum(nil)) }
 
+// Sync returns when all that was written before is on the disk.
+func (o *Output) Sync() error { return o.file.Sync() }
+
 // Restart empties the file, for a bundle that has to be written anew.
 func (o *Output) Restart() error {
 	if err := o.file.Truncate(0); err != nil {

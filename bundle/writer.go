@@ -67,6 +67,12 @@ func (w *Writer) Head() *Head { return w.layout.head }
 // ContentID returns the content id, see FORMAT.md section 3.
 func (w *Writer) ContentID() string { return w.layout.contentID() }
 
+// Offset returns the plain offset up to which the tar was given to the writer: after WriteBlob, the end of that blob.
+func (w *Writer) Offset() int64 { return w.out.Offset() }
+
+// Written returns the plain offset up to which the tar has come to the file; what follows is on its way still.
+func (w *Writer) Written() int64 { return w.out.Written() }
+
 // WriteBlob writes the next blob, d, from r. With prove it is hashed on its way, for content that was not checked
 // since it came; else its size alone is checked. After an error the bundle cannot be finished.
 func (w *Writer) WriteBlob(d oci.Descriptor, r io.Reader, prove bool) error {

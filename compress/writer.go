@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // Defaults and limits of WriterOptions.
@@ -81,6 +82,8 @@ type Writer struct {
 	group sync.WaitGroup
 	stop  context.CancelFunc
 
+	written atomic.Int64 // plain bytes whose frames were written to w
+
 	mu  sync.Mutex
 	err error
 }
@@ -115,6 +118,10 @@ func NewWriter(w io.Writer, o WriterOptions) (*Writer, error) {
 
 // Offset returns how many plain bytes were taken so far.
 func (w *Writer) Offset() int64 { return w.offset }
+
+// Written returns how many of the plain bytes are in frames that were written to the file below. It may be called from
+// any goroutine.
+func (w *Writer) Written() int64 { return w.written.Load() }
 
 // SetContentID sets the content id that goes into the stamps. It must come before the second frame ends.
 func (w *Writer) SetContentID(id [32]byte) error {
@@ -314,7 +321,11 @@ func (w *Writer) emitPiece(p *piece) error {
 		}
 	}
 	w.trailer.add(p.frame, p.plain)
-	return w.emit(p.withLead(w.trailer))
+	if err := w.emit(p.withLead(w.trailer)); err != nil {
+		return err
+	}
+	w.written.Add(p.plain)
+	return nil
 }
 
 // emit writes b to the file.

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/ferry-oci/ferry/oci/durable"
 )
 
@@ -37,21 +39,27 @@ type Journal struct {
 	f        *os.File
 	resolved map[string]Descriptor
 	found    map[string][]FoundReferrer
+	dropped  map[digest.Digest]bool
 }
 
-// journalLine is one line of plans/<key>.jsonl: what Ref means, or what is about Subject.
+// journalLine is one line of plans/<key>.jsonl: what Ref means, what is about Subject, or which blob the store has let go.
 type journalLine struct {
 	Ref        string      `json:"ref,omitempty"`
 	Descriptor *Descriptor `json:"descriptor,omitempty"`
 
 	Subject   string          `json:"subject,omitempty"` // repository@digest
 	Referrers []FoundReferrer `json:"referrers,omitempty"`
+
+	Dropped digest.Digest `json:"dropped,omitempty"`
 }
 
 func (l *journalLine) valid() bool {
-	if l.Subject != "" {
+	switch {
+	case l.Subject != "":
 		bad := func(r FoundReferrer) bool { return r.Descriptor.Digest.Validate() != nil }
-		return l.Ref == "" && !slices.ContainsFunc(l.Referrers, bad)
+		return l.Ref == "" && l.Dropped == "" && !slices.ContainsFunc(l.Referrers, bad)
+	case l.Dropped != "":
+		return l.Ref == "" && l.Dropped.Validate() == nil
 	}
 	return l.Ref != "" && l.Descriptor != nil && l.Descriptor.Digest.Validate() == nil
 }
@@ -71,7 +79,7 @@ func (s *Store) Journal(key string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{s: s, key: key, f: f, resolved: map[string]Descriptor{}, found: map[string][]FoundReferrer{}}
+	j := &Journal{s: s, key: key, f: f, resolved: map[string]Descriptor{}, found: map[string][]FoundReferrer{}, dropped: map[digest.Digest]bool{}}
 	if err := j.load(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -106,9 +114,12 @@ func (j *Journal) load() error {
 }
 
 func (j *Journal) take(line journalLine) {
-	if line.Subject != "" {
+	switch {
+	case line.Subject != "":
 		j.found[line.Subject] = line.Referrers
-	} else {
+	case line.Dropped != "":
+		j.dropped[line.Dropped] = true
+	default:
 		j.resolved[line.Ref] = *line.Descriptor
 	}
 }
@@ -160,6 +171,21 @@ func (j *Journal) put(line journalLine) error {
 	}
 	j.take(line)
 	return nil
+}
+
+// Drop removes the blob d from the store, which the run needs no more, and records that it had it.
+func (j *Journal) Drop(d Descriptor) error {
+	if err := j.put(journalLine{Dropped: d.Digest}); err != nil {
+		return err
+	}
+	return j.s.Drop(d)
+}
+
+// Dropped reports whether a run has had the blob d and dropped it.
+func (j *Journal) Dropped(d Descriptor) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.dropped[d.Digest]
 }
 
 // Keep puts raw, of up to 128 MiB, beside the journal, in place of what was kept before: what a run that goes on has to

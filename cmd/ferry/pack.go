@@ -17,6 +17,7 @@ type packOptions struct {
 	Select selection
 	outputFlags
 	Store     string // folder that is kept; empty: one of this output's own
+	Consume   bool   // drop blobs from the store once they are in the output
 	Transfers transferFlags
 
 	DryRun    bool
@@ -48,6 +49,9 @@ the run.
 What belongs to an image travels with it: signatures, SBOMs and attestations, as referrers or under cosign's tags. An
 image of which that cannot be found out fails, unless --no-referrers leaves all of it behind.
 
+With --consume, what is in the output leaves the store, so that both together need the disk of the bundle and little
+more. A run that does not end well then has to fetch again what it had dropped.
+
 An image that cannot be fetched does not stop the others, but no bundle is written then, unless --keep-going: the
 bundle says what is missing. The images that failed are printed on stdout, as lines for -f, and the exit code is 4.`,
 		Example: `  ferry pack -f images.list -o k8s.tar.zst
@@ -67,6 +71,7 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 	addSelection(set, &o.Select)
 	o.outputFlags.add(set)
 	set.StringVar(&o.Store, "store", "", "keep what is fetched in the folder `DIR` for later runs")
+	set.BoolVar(&o.Consume, "consume", false, "drop what is fetched as soon as it is in the bundle, to need no more disk than that")
 	set.BoolVar(&o.DryRun, "dry-run", false, "print the plan and fetch nothing but manifests")
 	set.BoolVar(&o.KeepGoing, "keep-going", false, "write the bundle without the images that could not be fetched")
 	set.BoolVar(&o.NoReferrers, "no-referrers", false, "leave out signatures, SBOMs and whatever else belongs to the images")
@@ -77,10 +82,11 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 
 // packing is one run of ferry pack.
 type packing struct {
-	o      *packOptions
-	std    *stdio
-	diskOf func(path string) (disk, error)
-	wants  oci.PlanOptions
+	o       *packOptions
+	std     *stdio
+	diskOf  func(path string) (disk, error)
+	wants   oci.PlanOptions
+	consume consumeSizes
 	bundleOptions
 	refs   []oci.Reference
 	backup *backup // with --from, what the registry has
@@ -106,7 +112,7 @@ type failedImage struct {
 func runPack(ctx context.Context, o packOptions, std *stdio) (err error) {
 	ctx, end := o.Transfers.within(ctx)
 	defer end(&err)
-	p := &packing{o: &o, std: std, diskOf: diskOf}
+	p := &packing{o: &o, std: std, diskOf: diskOf, consume: defaultConsume}
 	return p.pack(ctx)
 }
 
@@ -132,7 +138,7 @@ func (p *packing) pack(ctx context.Context) (err error) {
 	if err := p.openStore(); err != nil {
 		return err
 	}
-	defer func() { err = p.end(err) }()
+	defer func() { err = p.end(ctx, err) }()
 	if p.backup != nil {
 		if err := p.takeList(ctx); err != nil {
 			return err
@@ -145,18 +151,26 @@ func (p *packing) pack(ctx context.Context) (err error) {
 }
 
 // end closes the store, and says when it keeps something for the next run; where images failed, the verdict does.
-func (p *packing) end(err error) error {
+func (p *packing) end(ctx context.Context, err error) error {
+	text := ""
+	if err != nil && p.fetching {
+		text = p.keptText(ctx)
+	}
 	sayRetries(p.std, p.from.Client)
 	kept, closeErr := p.closeStore(err == nil && !p.o.DryRun)
 	var partial *partialError
-	if kept && p.fetching && err != nil && !errors.As(err, &partial) {
-		p.std.say("%s", p.keptText())
+	if kept && text != "" && !errors.As(err, &partial) {
+		p.std.say("%s", text)
 	}
 	return errors.Join(err, closeErr)
 }
 
 // keptText says that a run can go on.
-func (p *packing) keptText() string {
+func (p *packing) keptText(ctx context.Context) string {
+	if n, size := p.dropped(ctx); n > 0 {
+		return fmt.Sprintf("of what was fetched, %s (%s) had been dropped and will have to be fetched again; the rest is kept in %s, "+
+			"and the same command goes on from there", plural(n, "blob"), formatSize(size), p.store.Dir())
+	}
 	return fmt.Sprintf("what was fetched is kept in %s, and the same command goes on from there", p.store.Dir())
 }
 
@@ -171,6 +185,9 @@ func (p *packing) check() (err error) {
 	}
 	if err := o.Transfers.check(); err != nil {
 		return err
+	}
+	if o.Consume && o.Store != "" {
+		return usagef("--store keeps what --consume drops: only one of them can be given")
 	}
 	if p.backup, err = o.backup(p.std); err != nil {
 		return err

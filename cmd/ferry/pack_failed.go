@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,7 +24,7 @@ func (p *packing) images() []oci.PlannedImage {
 
 // verdict lists the images that failed: why on stderr, and their names on stdout, as lines that can be fed back. The
 // stdout of a dry run is its plan, which names them.
-func (p *packing) verdict() error {
+func (p *packing) verdict(ctx context.Context) error {
 	p.warnGone()
 	switch {
 	case len(p.plan.Images) == 0:
@@ -44,7 +45,7 @@ func (p *packing) verdict() error {
 			return err
 		}
 	}
-	return &partialError{&summaryError{text: p.summary(), err: errors.Join(errs...)}}
+	return &partialError{&summaryError{text: p.summary(ctx), err: errors.Join(errs...)}}
 }
 
 // explainFailed says why images failed. What all images of a host fail with, as with its certificate, is said once.
@@ -93,9 +94,9 @@ func someNames(names []string) string {
 }
 
 // summary says in one sentence what the failures came to.
-func (p *packing) summary() string {
+func (p *packing) summary(ctx context.Context) string {
 	text := fmt.Sprintf("%d of %s could not be fetched", len(p.failed), plural(len(p.plan.Images), "image"))
-	kept := "; " + p.keptText()
+	kept := "; " + p.keptText(ctx)
 	switch {
 	case p.o.DryRun:
 		return fmt.Sprintf("%d of %s cannot be fetched", len(p.failed), plural(len(p.plan.Images), "image"))

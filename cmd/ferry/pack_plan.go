@@ -28,6 +28,7 @@ type packNeeds struct {
 	size   oci.PlanSize
 	fetch  int64 // bytes that the store lacks
 	have   int64 // bytes that it has
+	freed  int64 // of those, bytes that --consume drops
 	store  spaceNeed
 	output spaceNeed
 }
@@ -69,7 +70,7 @@ func (p *packing) dryRun(ctx context.Context) error {
 		return err
 	}
 	if len(p.images()) == 0 {
-		return p.verdict()
+		return p.verdict(ctx)
 	}
 	needs, err := p.needs(ctx)
 	if err != nil {
@@ -81,20 +82,25 @@ func (p *packing) dryRun(ctx context.Context) error {
 	if err := needs.check(); err != nil {
 		return err
 	}
-	return p.verdict()
+	return p.verdict(ctx)
 }
 
 // needs finds out what there is to fetch, and what is free where it goes.
 func (p *packing) needs(ctx context.Context) (*packNeeds, error) {
 	n := &packNeeds{size: p.plan.Size()}
 	manifests, configs, layers := oci.Blobs(p.plan.Roots()...)
+	largest := int64(0)
 	for _, d := range slices.Concat(manifests, configs, layers) {
 		has, err := p.store.Has(ctx, oci.Repository{}, d)
 		if err != nil {
 			return nil, err
 		}
+		largest = max(largest, d.Size)
 		if has {
 			n.have += d.Size
+			if p.o.Consume && !oci.IsManifest(d.MediaType) {
+				n.freed += d.Size
+			}
 		} else {
 			part := p.store.Part(d)
 			n.have += part
@@ -102,6 +108,9 @@ func (p *packing) needs(ctx context.Context) (*packNeeds, error) {
 		}
 	}
 	n.store = spaceNeed{what: "the store needs", path: p.store.Dir(), size: n.fetch}
+	if p.o.Consume {
+		n.store.size = min(n.fetch, p.consume.window+largest)
+	}
 	n.output = spaceNeed{what: "the output needs", path: p.o.Output, size: n.size.Bytes + tarOverhead(n.size.Blobs)}
 	for _, need := range []*spaceNeed{&n.store, &n.output} {
 		var err error
@@ -122,7 +131,7 @@ func (n *packNeeds) check() error {
 	}
 	if n.store.disk.device == n.output.disk.device {
 		both := n.store
-		both.what, both.size = "store and output need", n.store.size+n.output.size
+		both.what, both.size = "store and output need", max(n.store.size+n.output.size-n.freed, 0)
 		return both.check()
 	}
 	return errors.Join(n.store.check(), n.output.check())
@@ -185,6 +194,9 @@ func (p *packing) describePlan(b *strings.Builder, n *packNeeds) {
 		n.store.path, formatSize(n.have), formatSize(n.fetch), formatSize(n.store.disk.free), n.store.disk.fsType)
 	fmt.Fprintf(b, "output: %s, at most %s; %s free on %s\n",
 		n.output.path, formatSize(n.output.size), formatSize(n.output.disk.free), n.output.disk.fsType)
+	if p.o.Consume {
+		fmt.Fprintf(b, "        blobs leave the store once they are in the output, so that it takes at most %s more\n", formatSize(n.store.size))
+	}
 	if p.writer.Format == compress.XZ {
 		fmt.Fprintf(b, "xz:     %s\n", xzEngine(p.writer.XZProgram))
 	}

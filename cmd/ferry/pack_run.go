@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ferry-oci/ferry/bundle"
@@ -20,7 +22,7 @@ func (p *packing) writeBundle(ctx context.Context) error {
 	if err != nil || sealed == nil {
 		out.Abort()
 		if err == nil {
-			err = p.verdict()
+			err = p.verdict(ctx)
 		}
 		return err
 	}
@@ -32,7 +34,7 @@ func (p *packing) writeBundle(ctx context.Context) error {
 		return err
 	}
 	sealed.say(p.std, p.o.Output, p.writer.Format, out)
-	return p.verdict()
+	return p.verdict(ctx)
 }
 
 // fill plans, fetches and seals. It returns nil when images failed and no bundle is to be written without them.
@@ -48,6 +50,9 @@ func (p *packing) fill(ctx context.Context, out *bundle.Output) (*sealedBundle, 
 		return nil, err
 	}
 	p.sayPlan(needs)
+	if n, size := p.dropped(ctx); n > 0 {
+		p.std.say("an earlier run did not end well after it had dropped %s (%s): they are fetched again", plural(n, "blob"), formatSize(size))
+	}
 	if err := needs.check(); err != nil {
 		return nil, err
 	}
@@ -87,6 +92,8 @@ func (p *packing) fetchAndSeal(ctx context.Context, out *bundle.Output) (*sealed
 // images failed. Those that failed now are added to p.failed or p.gone; the others have been fetched then.
 func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBundle, error) {
 	images := p.images()
+	// In the order of the bundle, so that sealing keeps up.
+	slices.SortStableFunc(images, func(a, b oci.PlannedImage) int { return cmp.Compare(entryName(a), entryName(b)) })
 	jobs := copyJobs(images)
 	watch := newCopyWatch(p.std, "pack", jobs)
 	defer watch.end()
@@ -95,8 +102,9 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 	sealCtx, stopSeal := context.WithCancel(ctx)
 	defer stopSeal()
 	arrivals := newArrivals()
-	sealed := p.startSeal(sealCtx, cancel, out, arrivals)
-	report, err := p.fetch(ctx, jobs, func(e oci.Event) {
+	to, consumer := p.consumed(out)
+	sealed := p.startSeal(sealCtx, cancel, out, arrivals, consumer)
+	report, err := p.fetch(ctx, to, jobs, func(e oci.Event) {
 		switch e.Kind {
 		case oci.EventDone, oci.EventSkipped, oci.EventManifest:
 			arrivals.add(e.Descriptor.Digest)
@@ -120,6 +128,15 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 		return nil, nil
 	}
 	return s, sealErr
+}
+
+// consumed returns where the copy puts its blobs, and with --consume who drops them when they are sealed.
+func (p *packing) consumed(out *bundle.Output) (oci.Sink, *consumer) {
+	if !p.o.Consume || !p.sealing() {
+		return p.store, nil
+	}
+	c := newConsumer(p.store, p.journal, out, p.o.Transfers.N, p.consume)
+	return &consumedStore{p.store, c}, c
 }
 
 // addFailed takes note of the images that the copy could not fetch, and reports whether there are any.
@@ -149,12 +166,12 @@ func (p *packing) sealing() bool {
 // startSeal begins to write the bundle and returns the function that waits for its end; that gives nil when none is to
 // be written. When the output cannot be written, there is no use in fetching on, and stopFetch is called.
 func (p *packing) startSeal(
-	ctx context.Context, stopFetch func(), out *bundle.Output, a *arrivals,
+	ctx context.Context, stopFetch func(), out *bundle.Output, a *arrivals, c *consumer,
 ) func() (*sealedBundle, error) {
 	if !p.sealing() {
 		return func() (*sealedBundle, error) { return nil, nil }
 	}
-	s := &sealer{store: p.store, output: out, contents: p.contents(), options: p.writer, arrivals: a}
+	s := &sealer{store: p.store, output: out, contents: p.contents(), options: p.writer, arrivals: a, consumer: c}
 	var sealed *sealedBundle
 	var err error
 	done := make(chan struct{})
@@ -212,9 +229,9 @@ func entryName(image oci.PlannedImage) string {
 	return ref.Name()
 }
 
-// fetch moves all blobs that the store lacks into it.
-func (p *packing) fetch(ctx context.Context, jobs []oci.Job, events func(oci.Event)) (*oci.Report, error) {
-	report, err := oci.Copy(ctx, p.from, p.store, jobs, oci.CopyOptions{
+// fetch moves all blobs that the store lacks into it; to is the store, as the copy sees it.
+func (p *packing) fetch(ctx context.Context, to oci.Sink, jobs []oci.Job, events func(oci.Event)) (*oci.Report, error) {
+	report, err := oci.Copy(ctx, p.from, to, jobs, oci.CopyOptions{
 		Transfers: p.o.Transfers.N,
 		Stop:      func(err error) bool { return !fromSource(err) },
 		Events:    events,

@@ -96,6 +96,7 @@ var testImages = map[string]testImage{
 	"attested":  newTestImage("docker.io/library/attested:1", attested),
 	"amd64only": newTestImage("docker.io/library/amd64only:1", func() *ocitest.Graph { return ocitest.Index(onAMD64(90, 3000)) }),
 	"big":       newTestImage("quay.io/big/app:v1", func() *ocitest.Graph { return ocitest.Index(onAMD64(9, 300_000)) }),
+	"heavy":     newTestImage("quay.io/heavy/app:v1", heavy),
 	"single":    newTestImage("docker.io/library/single:1", func() *ocitest.Graph { return onAMD64(92, 3000) }),
 	// The same names in two registries, each for one architecture.
 	"app-amd64":      newTestImage("amd.example/team/app:v1", func() *ocitest.Graph { return ocitest.Index(onAMD64(40, 3000)) }),
@@ -134,6 +135,15 @@ func built(hour int, version, revision string) *ocitest.Graph {
 	labels := map[string]string{ocispec.AnnotationVersion: version, ocispec.AnnotationRevision: revision}
 	at := time.Date(2026, 11, 23, hour, 0, 0, 0, time.UTC)
 	return ocitest.LabelledImage(ocitest.AMD64, at, labels, ocitest.RandomLayer(uint64(hour), 3000))
+}
+
+// heavy returns an image that does not fit into a few frames of a bundle.
+func heavy() *ocitest.Graph {
+	var layers []ocitest.Blob
+	for i := range 6 {
+		layers = append(layers, noise(100+i, 3<<20))
+	}
+	return ocitest.Index(ocitest.Image(ocitest.AMD64, layers...))
 }
 
 func dockerList() *ocitest.Graph {

@@ -24,6 +24,7 @@ type sealer struct {
 	contents bundle.Contents
 	options  compress.WriterOptions
 	arrivals *arrivals
+	consumer *consumer // drops what is sealed; nil keeps it
 }
 
 // sealError is a blob that could not be sealed.
@@ -37,9 +38,15 @@ func (e *sealError) Unwrap() error { return e.err }
 
 // run writes the whole bundle to the output, which it does not commit.
 func (s *sealer) run(ctx context.Context) (*sealedBundle, error) {
+	if s.consumer != nil {
+		defer s.consumer.end()
+	}
 	w, err := bundle.NewWriter(s.output, s.contents, s.options)
 	if err != nil {
 		return nil, err
+	}
+	if s.consumer != nil {
+		s.consumer.begin(w.Blobs())
 	}
 	for _, d := range w.Blobs() {
 		if err := s.seal(ctx, w, d); err != nil {
@@ -56,9 +63,30 @@ func (s *sealer) run(ctx context.Context) (*sealedBundle, error) {
 // seal writes one blob. A blob that an earlier run left in the store is hashed on its way; those of this run were
 // hashed when they came.
 func (s *sealer) seal(ctx context.Context, w *bundle.Writer, d oci.Descriptor) error {
-	if err := s.arrivals.wait(ctx, s.store, d); err != nil {
+	if err := s.await(ctx, w, d); err != nil {
 		return err
 	}
+	if err := s.write(w, d); err != nil || s.consumer == nil {
+		return err
+	}
+	return s.consumer.took(w, d)
+}
+
+// await returns when the store has d.
+func (s *sealer) await(ctx context.Context, w *bundle.Writer, d oci.Descriptor) error {
+	has, err := s.store.Has(ctx, oci.Repository{}, d)
+	if has || err != nil {
+		return err
+	}
+	if s.consumer != nil {
+		if err := s.consumer.want(w, d); err != nil {
+			return err
+		}
+	}
+	return s.arrivals.wait(ctx, d)
+}
+
+func (s *sealer) write(w *bundle.Writer, d oci.Descriptor) error {
 	f, err := s.store.OpenBlob(d)
 	if err != nil {
 		return err
@@ -97,11 +125,8 @@ func (a *arrivals) end() {
 	a.wake.Broadcast()
 }
 
-// wait returns nil as soon as the store has d, and errNotFetched when that will not be.
-func (a *arrivals) wait(ctx context.Context, store *oci.Store, d oci.Descriptor) error {
-	if has, err := store.Has(ctx, oci.Repository{}, d); has || err != nil {
-		return err
-	}
+// wait returns nil as soon as d has been added, and errNotFetched when that will not be.
+func (a *arrivals) wait(ctx context.Context, d oci.Descriptor) error {
 	stop := context.AfterFunc(ctx, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
