@@ -302,6 +302,50 @@ func TestMayPush(t *testing.T) {
 	}
 }
 
+// Harbor answers to a token that is not good any more by asking for user name and password.
+func TestTokensThatExpireInAPush(t *testing.T) {
+	for uses := 1; uses <= 3; uses++ {
+		o := withUser
+		o.Registry.TokenUses = uses
+		h := harbortest.New(t, o)
+		h.AddProject(harbortest.Project{Name: "k8s"})
+		_, api := client(t, h.Host())
+		for _, text := range []string{"one", "two"} {
+			content := []byte(text)
+			blob := oci.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromBytes(content), Size: int64(len(content))}
+			if err := api.Push(t.Context(), oci.Repository{Host: h.Host(), Path: "k8s/x"}, blob, contentOf(content)); err != nil {
+				t.Errorf("tokens of %d requests: %v", uses, err)
+			}
+			if _, ok := h.Blob("k8s/x", blob.Digest); !ok {
+				t.Errorf("tokens of %d requests: the blob is not there", uses)
+			}
+		}
+	}
+}
+
+// A mount from what is not there is a push: Harbor refuses it when there is no such project, and opens an upload when there
+// is no such repository.
+func TestMountFromWhatIsNotThere(t *testing.T) {
+	h := harbortest.New(t, withUser)
+	h.AddProject(harbortest.Project{Name: "k8s"})
+	_, api := client(t, h.Host())
+	content := []byte("x")
+	blob := oci.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromBytes(content), Size: 1}
+	to := oci.Repository{Host: h.Host(), Path: "k8s/x"}
+	for _, from := range []string{"nope/y", "k8s/y"} {
+		mounted, err := api.Mount(t.Context(), oci.Repository{Host: h.Host(), Path: from}, to, blob)
+		if mounted || err != nil {
+			t.Errorf("%s: got %v, %v", from, mounted, err)
+		}
+	}
+	if err := api.Push(t.Context(), to, blob, contentOf(content)); err != nil {
+		t.Error(err)
+	}
+	if n := h.Count("POST", registrytest.Upload); n != 0 {
+		t.Errorf("the upload that the mount opened was not used: %d others", n)
+	}
+}
+
 // A token that ferry cannot read says nothing about rights.
 func TestMayPushWithTokensOfAnotherKind(t *testing.T) {
 	for name, body := range map[string]string{
@@ -329,7 +373,16 @@ func TestTagImmutable(t *testing.T) {
 
 // What Harbor answers to a push that it does not take, in the words of the errors that come back.
 func TestPushesThatHarborRefuses(t *testing.T) {
-	h := harbortest.New(t, withUser)
+	for name, auth := range map[string]registrytest.Auth{"bearer": registrytest.Bearer, "basic": registrytest.Basic} {
+		t.Run(name, func(t *testing.T) {
+			o := withUser
+			o.Registry.Auth = auth
+			testRefusals(t, harbortest.New(t, o))
+		})
+	}
+}
+
+func testRefusals(t *testing.T, h *harbortest.Server) {
 	h.AddProject(harbortest.Project{Name: "cache", Proxy: true})
 	h.AddProject(harbortest.Project{Name: "small", Quota: 10})
 	h.AddProject(harbortest.Project{Name: "fixed", ImmutableTags: []string{"v*"}})

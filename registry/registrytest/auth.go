@@ -52,8 +52,12 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request, q *Request) b
 		w.Header().Set("WWW-Authenticate", `Basic realm="registrytest"`)
 	case Bearer:
 		need := rights(r, q)
-		if s.useToken(r, need) {
+		if s.useToken(r, need) || s.o.BasicToo && s.knows(r) {
 			return true
+		}
+		if s.o.BasicToo && r.Header.Get("Authorization") != "" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="registrytest"`)
+			break
 		}
 		if s.o.ChallengePull && len(need) > 1 {
 			need = need[:1]

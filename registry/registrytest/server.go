@@ -61,6 +61,9 @@ type Options struct {
 	Username, Password string
 	// TokenUses is how many requests a bearer token is good for; 0 is any number.
 	TokenUses int
+	// BasicToo takes user name and password as well as a token, with Bearer, and asks those for them who come with what
+	// is not good any more, as Harbor does.
+	BasicToo bool
 	// Grant, unless nil, says which of the rights `pull` and `push` to a repository a token gets.
 	Grant func(repo, action string) bool
 

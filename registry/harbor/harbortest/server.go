@@ -86,6 +86,7 @@ func New(tb testing.TB, o Options) *Server {
 	h := &Server{o: o, pushed: map[string]time.Time{}}
 	ready := make(chan struct{}) // a request may come from another process, and nothing else orders it after this function
 	o.Registry.CatalogBasic = o.Registry.Auth != registrytest.NoAuth
+	o.Registry.BasicToo = true
 	o.Registry.Wrap = func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			<-ready
