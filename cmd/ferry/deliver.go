@@ -228,7 +228,7 @@ func (d *delivery) run(ctx context.Context) error {
 	}
 	report, err := d.copy(ctx, jobs)
 	for i, o := range report.Outcomes {
-		names[i].err = d.blame(o.Err)
+		names[i].err = withAttestations(names[i].root, d.blame(o.Err))
 	}
 	if err == nil {
 		err = d.nameUntagged(ctx, jobs, names)

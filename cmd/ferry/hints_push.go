@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ferry-oci/ferry/oci"
 	"github.com/ferry-oci/ferry/registry"
 )
 
@@ -32,6 +33,8 @@ var pushRefusals = []pushRefusal{
 	{is: says(`to a proxy project`), hint: sure("the project is a cache of another registry; choose another one")},
 	{is: isCreateProject, hint: sure("to make projects takes an administrator, or a robot of the system with the right to create them; " +
 		"such a one can make them for you, too")},
+	{is: says(`(invalid|missing) URL on layer`), hint: sure("layers that are to be had elsewhere, as those of Windows, are taken by CNCF " +
+		"distribution only from hosts that its validation.manifests.urls.allow names")},
 	{is: isUnknownName, hint: createRepositories},
 	{is: isHost("docker.io"), login: true, hint: sure("the first part of a name on Docker Hub is a user or an organization, " +
 		"which has to be there, and in which this user may push")},
@@ -124,6 +127,18 @@ func createRepositories(errs []*registry.Error) string {
 	}
 	return fmt.Sprintf(`ECR takes no repository that is not there: for r in %s; do %s --repository-name "$r"; done`,
 		strings.Join(names, " "), command)
+}
+
+// withAttestations adds to err, by which a registry refused the index root, what may be the reason: quay.io takes none that
+// lists attestations (kata-containers#12528), and says no more than that it is invalid.
+func withAttestations(root *oci.Node, err error) error {
+	var e *registry.Error
+	if !errors.As(err, &e) || e.Code != "MANIFEST_INVALID" || e.Method != http.MethodPut || !root.Manifest.IsIndex() ||
+		!slices.ContainsFunc(root.Images(), func(i oci.Image) bool { return i.Describes != "" }) {
+		return err
+	}
+	return fmt.Errorf("%w; the index lists attestations of BuildKit, which not every registry takes: an image is built without "+
+		"them by --provenance=false --sbom=false", err)
 }
 
 // pushHints returns what the user can do about what a target has refused, for each kind of refusal that is in err.

@@ -337,7 +337,8 @@ func (s *story) forget(_ *testscript.TestScript, args []string) error {
 	return nil
 }
 
-// refuse REGISTRY REPOSITORY [STATUS CODE MESSAGE] makes the registry deny all writing to the repository.
+// refuse REGISTRY REPOSITORY [STATUS CODE MESSAGE [TAG]] makes the registry deny all writing to the repository, or that of
+// a tag.
 func (s *story) refuse(_ *testscript.TestScript, args []string) (err error) {
 	status, code, message := 403, "DENIED", "you may not write here"
 	if len(args) > 2 {
@@ -345,6 +346,10 @@ func (s *story) refuse(_ *testscript.TestScript, args []string) (err error) {
 		if status, err = strconv.Atoi(args[2]); err != nil {
 			return err
 		}
+	}
+	if len(args) > 5 {
+		s.registries[args[0]].Fault(registrytest.Match{Method: "PUT", Repo: args[1], Ref: args[5]}, registrytest.Code(status, code, message))
+		return nil
 	}
 	for _, method := range []string{"POST", "PUT", "PATCH"} {
 		s.registries[args[0]].Fault(registrytest.Match{Method: method, Repo: args[1]}, registrytest.Code(status, code, message))
