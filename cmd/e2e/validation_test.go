@@ -106,5 +106,5 @@ func TestForeignLayers(t *testing.T) {
 	w.ok("unpack", "windows.tar.zst", w.to())
 	w.arrived()
 	strict := startRegistry(t, distribution.Options{})
-	w.expect(1, w.ferry("unpack", "windows.tar.zst", strict.Host()+"/"+prefix), "invalid URL on layer")
+	w.expect(1, w.ferry("unpack", "windows.tar.zst", strict.Host()+"/"+prefix), "invalid URL on layer", "validation.manifests.urls.allow")
 }
