@@ -190,7 +190,11 @@ func (d *delivery) sideComing(ctx context.Context, n *plannedName) (side oci.Mer
 			if len(n.image.from) > 0 {
 				from = n.image.from[0]
 			}
-			return readSmall(ctx, d.from.source(), from, c)
+			raw, err := readSmall(ctx, d.from.source(), from, c)
+			if err != nil {
+				err = &oci.CopyError{Op: "fetch", Source: true, Repository: from, Digest: c.Digest, Err: err}
+			}
+			return raw, err
 		}
 	}
 	side.Assume, err = d.o.Merge.assume()

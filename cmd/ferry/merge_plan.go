@@ -114,7 +114,8 @@ func (m *merging) split(g *mergedImage) []*mergedImage {
 	if !g.severalHosts() {
 		return []*mergedImage{g}
 	}
-	m.std.warn("%s: a bundle has it from several hosts, so that only images of one host are merged", strings.TrimPrefix(g.ref.Name(), g.ref.Host+"/"))
+	m.std.warn("%s: a bundle has it from several hosts, so that only images of one host are merged",
+		strings.TrimPrefix(g.ref.Name(), g.ref.Host+"/"))
 	byHost := map[string]*mergedImage{}
 	var all []*mergedImage
 	for _, s := range g.sides {

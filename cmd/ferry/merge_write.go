@@ -193,7 +193,8 @@ func (m *merging) say() {
 		}
 		m.std.detail("%s: %s", image.ref.Name(), image.becomes())
 	}
-	m.std.say("merged: %s with a new index, %d with the index of the source, %d that one bundle had all of", plural(newIndexes, "image"), restored, whole)
+	m.std.say("merged: %s with a new index, %d with the index of the source, %d that one bundle had all of",
+		plural(newIndexes, "image"), restored, whole)
 	for _, in := range m.inputs {
 		if names := only[in]; len(names) > 0 && len(m.inputs) > 1 {
 			m.std.say("only in %s: %s (%s)", in.path, plural(len(names), "image"), someNames(names))
