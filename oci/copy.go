@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -35,8 +36,12 @@ func (t Target) String() string { return Reference{Repository: t.Repository, Tag
 
 // CopyOptions says how [Copy] works. The zero value does.
 type CopyOptions struct {
-	// Transfers is how many requests, of which each may move a blob, are under way at once; 0 means 8.
+	// Transfers is how many requests, of which each may move a blob, are under way at once to each host of the sink; 0
+	// means 8.
 	Transfers int
+	// Patience is how long one host of the sink may hold up the others where they read a blob together, beyond three
+	// times as long as it takes without that host; 0 means 10 seconds. Then it goes on by itself.
+	Patience time.Duration
 	// LargestFirst moves large blobs first, so that none is left alone at the end. Without it, and whenever the source
 	// can give its blobs only in order, see [OrderedSource], they are taken in the order of a bundle: configs, then
 	// layers, each in order of first use.
@@ -168,7 +173,8 @@ type OrderedSource interface {
 //
 // Each blob is one task, whatever number of images share it. A repository that has it is left alone; else, where dst
 // is a [Mounter], it is mounted from one of the same host that has it, which may be one of the source, and else pushed,
-// so that a host gets each blob once. A repository of the source that does not give it is followed by the next one that should have it. A manifest
+// so that a host gets each blob once. Several hosts read it together, so that the source gives it once, too; none of them
+// is kept from its own by another that is slow or fails, see CopyOptions.Patience. A repository of the source that does not give it is followed by the next one that should have it. A manifest
 // goes up when all that it points to has been found or put into that very repository in this run, by digest; the root
 // of an image is last, then its tags. One whose Target has a tag goes up with that tag alone, unless something is
 // attached to the image: that follows the image by digest, and precedes its tag.
@@ -180,12 +186,16 @@ func Copy(ctx context.Context, src Source, dst Sink, jobs []Job, o CopyOptions) 
 	if o.Transfers <= 0 {
 		o.Transfers = defaultTransfers
 	}
+	if o.Patience <= 0 {
+		o.Patience = defaultPatience
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c := &copier{src: src, dst: dst, o: o, cancel: cancel}
 	if err := c.plan(jobs); err != nil {
 		return c.report(err), err
 	}
+	defer c.closeFans()
 	c.begin()
 	c.work(ctx)
 	if c.ordered != nil && ctx.Err() == nil {

@@ -159,7 +159,7 @@ func (c *copier) attachedRootEnded(m *manifestStep, errs []error) {
 		case c.holdsTags():
 			a.held = true
 		default:
-			c.add(classManifest, func(ctx context.Context) { c.tagAttached(ctx, a) })
+			c.add(classManifest, a.root.repo, func(ctx context.Context) { c.tagAttached(ctx, a) })
 		}
 	}
 }
@@ -183,7 +183,7 @@ func (c *copier) imageReady(img *image) {
 	case img.target.Tag == "" || img.target.Current == img.root.node.Digest:
 		img.done = true
 	case !c.holdsTags():
-		c.add(classManifest, func(ctx context.Context) { c.tag(ctx, img) })
+		c.add(classManifest, img.target.Repository, func(ctx context.Context) { c.tag(ctx, img) })
 	}
 }
 
@@ -213,7 +213,7 @@ func (c *copier) releaseAttached() {
 	}
 	for _, a := range c.attached {
 		if a.held {
-			c.add(classManifest, func(ctx context.Context) { c.tagAttached(ctx, a) })
+			c.add(classManifest, a.root.repo, func(ctx context.Context) { c.tagAttached(ctx, a) })
 		}
 	}
 }

@@ -22,7 +22,7 @@ func (c *copier) ask(ctx context.Context, p *place) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p.blob.asking--
+	p.group.asking--
 	if has && err == nil {
 		c.total.Skipped++
 		c.total.SkippedBytes += p.blob.Size
@@ -49,6 +49,7 @@ func (c *copier) mount(ctx context.Context, p *place, from Repository) {
 func (c *copier) push(ctx context.Context, p *place) {
 	t := &transfer{c: c, place: p}
 	cerr := t.run(ctx)
+	p.blob.fan.leave(p.group.host)
 	if cerr != nil {
 		err := c.fault(ctx, cerr)
 		c.emitBlob(EventFailed, p, err)
@@ -83,8 +84,8 @@ func (c *copier) emitBlob(kind EventKind, p *place, err error) {
 
 // failMissing fails the places that waited for p, which the source could not serve. The caller holds c.mu.
 func (c *copier) failMissing(p *place, err error) {
-	for _, q := range p.blob.places {
-		if q.state == placeMissing && c.group(q) == c.group(p) {
+	for _, q := range p.group.places {
+		if q.state == placeMissing {
 			q.state = placeFailed
 			c.settle(&q.step, err)
 		}
@@ -100,16 +101,15 @@ func (c *copier) placeIs(p *place, state placeState, err error) {
 	case placeFailed:
 		c.settle(&p.step, err)
 	}
-	b := p.blob
-	if b.asking > 0 {
+	if p.group.asking > 0 {
 		return
 	}
-	if !b.decided {
-		c.decide(b)
+	if !p.group.decided {
+		c.decide(p.group)
 	} else {
-		c.move(b)
+		c.move(p.group)
 	}
-	c.release(b)
+	c.release(p.blob)
 }
 
 // release tells an ordered source that nobody needs the blob any more, when that is so: all places have settled, or none
@@ -127,21 +127,21 @@ func (b *blobTask) settled() bool {
 	return !slices.ContainsFunc(b.places, func(p *place) bool { return p.state != placeDone && p.state != placeFailed })
 }
 
-// decide is called once for each blob, when all places have been asked. With an ordered source a blob that has to come
-// from it waits until all before it have been decided and begun. The caller holds c.mu.
-func (c *copier) decide(b *blobTask) {
-	b.decided = true
-	if c.ordered == nil || !c.needsSource(b) {
-		b.admitted = true
-		c.move(b)
+// decide is called once for each group of places of a blob, when all of them have been asked. With an ordered source a
+// blob that has to come from it waits until all before it have been decided and begun. The caller holds c.mu.
+func (c *copier) decide(g *blobGroup) {
+	g.decided = true
+	if c.ordered == nil || !c.needsSource(g.blob) {
+		g.blob.admitted = true
+		c.move(g)
 	}
 	if c.ordered == nil {
 		return
 	}
-	for ; c.next < len(c.blobs) && c.blobs[c.next].decided; c.next++ {
+	for ; c.next < len(c.blobs) && c.blobs[c.next].groups[0].decided; c.next++ {
 		if n := c.blobs[c.next]; !n.admitted {
 			n.admitted = true
-			c.move(n)
+			c.move(n.groups[0])
 		}
 	}
 }
@@ -177,36 +177,28 @@ func (c *copier) mountable(p *place) (from Repository, home, ok bool) {
 	return Repository{}, false, false
 }
 
-// group returns which places a blob reaches by one transfer from the source: those of one host, as they can mount it
-// from each other. What an ordered source gives only once is one group, since later places fetch it from the first.
-func (c *copier) group(p *place) string {
-	if c.ordered != nil {
-		return ""
+// move queues what can be done for a group of an admitted blob: a push to the first place that lacks it, or a mount from
+// the source, and when a place has it, mounts and pushes to all others. The caller holds c.mu.
+func (c *copier) move(g *blobGroup) {
+	has, busy := false, false
+	for _, p := range g.places {
+		has = has || p.state == placeDone
+		busy = busy || p.state == placePushing || p.state == placeMounting && p.home
 	}
-	return p.repo.Host
-}
-
-// move queues what can be done for an admitted blob: in each group a push to the first place that lacks it, or a mount
-// from the source, and when a place has it, mounts and pushes to all others. The caller holds c.mu.
-func (c *copier) move(b *blobTask) {
-	has, busy := map[string]bool{}, map[string]bool{}
-	for _, p := range b.places {
-		g := c.group(p)
-		has[g] = has[g] || p.state == placeDone
-		busy[g] = busy[g] || p.state == placePushing || p.state == placeMounting && p.home
-	}
-	for _, p := range b.places {
-		g := c.group(p)
-		if p.state != placeMissing || busy[g] && !has[g] {
+	for _, p := range g.places {
+		if p.state != placeMissing || busy && !has {
 			continue
 		}
 		if from, home, ok := c.mountable(p); ok {
 			p.state, p.home = placeMounting, home
-			busy[g] = busy[g] || home
-			c.add(classMount, func(ctx context.Context) { c.mount(ctx, p, from) })
+			busy = busy || home
+			c.add(classMount, p.repo, func(ctx context.Context) { c.mount(ctx, p, from) })
 			continue
 		}
-		p.state, busy[g] = placePushing, true
-		c.add(classPush, func(ctx context.Context) { c.push(ctx, p) })
+		p.state, busy = placePushing, true
+		c.add(classPush, p.repo, func(ctx context.Context) { c.push(ctx, p) })
+	}
+	if !busy {
+		g.blob.fan.leave(g.host) // it reads nothing, or not now
 	}
 }

@@ -26,19 +26,30 @@ type blobKey struct {
 type blobTask struct {
 	Descriptor
 	from   []Repository
-	places []*place // of first use first
-	asking int      // places of which it is not known yet whether they have it
+	places []*place     // of first use first
+	groups []*blobGroup // the same places
+	fan    *fan         // when several groups may read it at a time; else nil
 
-	decided  bool // asking has come to an end
 	admitted bool // it may be moved: with an ordered source each blob waits for its turn
 	opened   bool // the source was asked for the content
 	released bool // an ordered source has been told that nobody needs it any more
+}
+
+// blobGroup is the places which a blob reaches by one transfer from the source: those of one host, as they can mount it
+// from each other. What an ordered source gives only once is one group, since later places fetch it from the first.
+type blobGroup struct {
+	blob    *blobTask
+	host    string
+	places  []*place
+	asking  int  // places of which it is not known yet whether they have it
+	decided bool // asking has come to an end
 }
 
 // place is a blob in one repository of the sink.
 type place struct {
 	step
 	blob  *blobTask
+	group *blobGroup
 	repo  Repository
 	state placeState
 	home  bool // it was the one to try a mount from a repository of the source
@@ -111,8 +122,10 @@ func (c *copier) plan(jobs []Job) error {
 		c: c, blobs: map[blobKey]*blobTask{}, places: map[placeKey]*place{}, manifests: map[placeKey]*manifestStep{},
 		attached: map[attachedKey]*attachment{},
 	}
+	c.ordered, _ = c.src.(OrderedSource)
 	for _, j := range jobs {
 		for _, t := range j.To {
+			c.lanes.add(c, t.Host)
 			c.images = append(c.images, &image{name: j.Name, target: t})
 		}
 	}
@@ -235,27 +248,52 @@ func (p *planner) addBlob(d Descriptor, from []Repository, to Repository, list *
 	}
 	key := placeKey{to, keyOf(d)}
 	if p.places[key] == nil {
-		p.places[key] = &place{blob: b, repo: to}
-		b.places = append(b.places, p.places[key])
-		b.asking++
+		g := b.group(p.c.groupOf(to))
+		at := &place{blob: b, group: g, repo: to}
+		p.places[key] = at
+		b.places, g.places = append(b.places, at), append(g.places, at)
+		g.asking++
 	}
 	return p.places[key]
+}
+
+// groupOf returns the name of the group that the repository of the sink belongs to.
+func (c *copier) groupOf(to Repository) string {
+	if c.ordered != nil {
+		return ""
+	}
+	return to.Host
+}
+
+// group returns the group of that name, which comes to be with that.
+func (b *blobTask) group(host string) *blobGroup {
+	for _, g := range b.groups {
+		if g.host == host {
+			return g
+		}
+	}
+	g := &blobGroup{blob: b, host: host}
+	b.groups = append(b.groups, g)
+	return g
 }
 
 // order sets the order in which the blobs are taken. It tells a source that gives its blobs in order which of them
 // nobody needs.
 func (c *copier) order(blobs []*blobTask) {
 	c.blobs = blobs
-	ordered, ok := c.src.(OrderedSource)
-	if !ok {
+	if c.ordered == nil {
 		if c.o.LargestFirst {
 			slices.SortStableFunc(c.blobs, func(a, b *blobTask) int { return cmp.Compare(b.Size, a.Size) })
 		}
+		for _, b := range c.blobs {
+			if len(b.groups) > 1 {
+				b.fan = newFan(c, b)
+			}
+		}
 		return
 	}
-	c.ordered = ordered
 	at := map[digest.Digest]int{}
-	for i, d := range ordered.InOrder() {
+	for i, d := range c.ordered.InOrder() {
 		if _, ok := at[d.Digest]; !ok {
 			at[d.Digest] = i
 		}

@@ -10,20 +10,6 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// A task is one request to the sink, or one transfer. Tasks never wait for one another: what has to be done first is
-// known by counts, see step, and a task is queued when its counts have come to zero. So the workers cannot block each
-// other, and the copy is over when no task is queued and none is under way.
-type task func(context.Context)
-
-// Tasks that finish something go before those that begin something.
-const (
-	classManifest = iota // and tags
-	classMount
-	classPush
-	classAsk
-	classes
-)
-
 // copier is one run of [Copy].
 type copier struct {
 	src     Source
@@ -38,25 +24,24 @@ type copier struct {
 	images    []*image
 	attached  []*attachment
 
-	mu      sync.Mutex // guards what follows and the states of all tasks and steps
-	changed *sync.Cond // a task was queued or the last one ended
-	queue   [classes][]task
-	running int
-	next    int // the first of blobs that waits for its turn, when ordered
-	total   Report
+	mu    sync.Mutex // guards what follows and the states of all tasks and steps
+	lanes lanes
+	next  int // the first of blobs that waits for its turn, when ordered
+	total Report
+
+	fans fans // their state
 
 	events sync.Mutex // one event at a time
 }
 
 // begin queues what can be done at once.
 func (c *copier) begin() {
-	c.changed = sync.NewCond(&c.mu)
 	c.releaseUnneeded()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, b := range c.blobs {
 		for _, p := range b.places {
-			c.add(classAsk, func(ctx context.Context) { c.ask(ctx, p) })
+			c.add(classAsk, p.repo, func(ctx context.Context) { c.ask(ctx, p) })
 		}
 	}
 	var free []*manifestStep // before any of them is begun, which may free others
@@ -92,61 +77,6 @@ func (c *copier) releaseUnneeded() {
 	}
 }
 
-// work runs the queued tasks, and those that they queue, until none is left or ctx ends.
-func (c *copier) work(ctx context.Context) {
-	wake := context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.changed.Broadcast()
-	})
-	defer wake()
-	var workers sync.WaitGroup
-	for range c.o.Transfers {
-		workers.Go(func() {
-			for t := c.take(ctx); t != nil; t = c.take(ctx) {
-				t(ctx)
-				c.ended()
-			}
-		})
-	}
-	workers.Wait()
-}
-
-// take returns the next task, or nil when the work is over.
-func (c *copier) take(ctx context.Context) task {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for ctx.Err() == nil {
-		for class, tasks := range c.queue {
-			if len(tasks) > 0 {
-				c.queue[class] = tasks[1:]
-				c.running++
-				return tasks[0]
-			}
-		}
-		if c.running == 0 {
-			return nil
-		}
-		c.changed.Wait()
-	}
-	return nil
-}
-
-func (c *copier) ended() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.running--
-	if c.running == 0 {
-		c.changed.Broadcast()
-	}
-}
-
-// add queues a task. The caller holds c.mu, as for all functions below that say so.
-func (c *copier) add(class int, t task) {
-	c.queue[class] = append(c.queue[class], t)
-	c.changed.Signal()
-}
-
 // settle ends a step, with the errors that made it fail if it did, and goes on with the manifests that waited for it.
 // The caller holds c.mu.
 func (c *copier) settle(s *step, errs ...error) {
@@ -170,7 +100,7 @@ func (c *copier) ready(m *manifestStep) {
 	case len(errs) > 0:
 		c.manifestEnded(m, errs)
 	case m.byDigest:
-		c.add(classManifest, func(ctx context.Context) { c.pushManifest(ctx, m) })
+		c.add(classManifest, m.repo, func(ctx context.Context) { c.pushManifest(ctx, m) })
 	default:
 		c.manifestEnded(m, nil)
 	}
@@ -205,7 +135,7 @@ func (c *copier) releaseTags() {
 		case bad:
 			img.done, img.err = true, ErrHeld
 		default:
-			c.add(classManifest, func(ctx context.Context) { c.tag(ctx, img) })
+			c.add(classManifest, img.target.Repository, func(ctx context.Context) { c.tag(ctx, img) })
 		}
 	}
 }

@@ -27,7 +27,7 @@ func (t *transfer) run(ctx context.Context) *CopyError {
 		if tried[from.Host] {
 			continue
 		}
-		err := t.pushFrom(ctx, t.c.src, from)
+		err := t.pushFrom(ctx, t.source(), from)
 		if err == nil || !err.Source || ctx.Err() != nil {
 			return err
 		}
@@ -43,6 +43,43 @@ func (t *transfer) run(ctx context.Context) *CopyError {
 		}
 	}
 	return first
+}
+
+// source returns the source that the transfer reads from.
+func (t *transfer) source() Source {
+	if f := t.place.blob.fan; f != nil {
+		return f.source(t.place.group.host)
+	}
+	return counted{t.c, t.c.src}
+}
+
+// counted is a source of which the bytes are counted that it gives.
+type counted struct {
+	c   *copier
+	src Source
+}
+
+func (s counted) Open(ctx context.Context, from Repository, d Descriptor, offset int64) (io.ReadCloser, error) {
+	r, err := s.src.Open(ctx, from, d, offset)
+	if err != nil {
+		return nil, err
+	}
+	return &countedReader{ReadCloser: r, c: s.c}, nil
+}
+
+type countedReader struct {
+	io.ReadCloser
+	c *copier
+}
+
+func (r *countedReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if n > 0 {
+		r.c.mu.Lock()
+		r.c.total.MovedBytes += int64(n)
+		r.c.mu.Unlock()
+	}
+	return n, err
 }
 
 // moreTelling returns the one of two errors that says more: a blob that is wrong or a host that breaks off before one
@@ -64,7 +101,7 @@ func (t *transfer) fetchBack(ctx context.Context, gone *CopyError) *CopyError {
 	if !ok {
 		return gone
 	}
-	return t.pushFrom(ctx, back, from)
+	return t.pushFrom(ctx, counted{t.c, back}, from)
 }
 
 // holder returns a repository of the sink that has the blob.
@@ -146,9 +183,6 @@ func (t *transfer) failed(ctx context.Context, err error) {
 }
 
 func (t *transfer) advance(n int) {
-	t.c.mu.Lock()
-	t.c.total.MovedBytes += int64(n)
-	t.c.mu.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pos += int64(n)
