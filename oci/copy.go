@@ -53,6 +53,9 @@ type CopyOptions struct {
 	// Stop tells the errors after which it is no use to go on, such as a full disk. It gets a *CopyError, and may be
 	// called from many goroutines.
 	Stop func(error) bool
+	// Lost tells the errors after which it is no use to go on with a host of the sink: what was to go there fails at
+	// once, with that error. It is called as Stop is, which comes first.
+	Lost func(error) bool
 	// Events, unless nil, is told what happens. Calls come one at a time, from many goroutines; the copy waits for
 	// them, so they have to be short.
 	Events func(Event)

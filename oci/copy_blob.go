@@ -7,7 +7,10 @@ import (
 
 // ask finds out whether the place has its blob.
 func (c *copier) ask(ctx context.Context, p *place) {
-	has, err := c.dst.Has(ctx, p.repo, p.blob.Descriptor)
+	err, has := c.lost(p.repo), false
+	if err == nil {
+		has, err = c.dst.Has(ctx, p.repo, p.blob.Descriptor)
+	}
 	if err != nil {
 		err = c.fault(ctx, &CopyError{Op: "check", Repository: p.repo, Digest: p.blob.Digest, Err: err})
 	}

@@ -286,7 +286,7 @@ func (r *reading) slowest() (low int64, groups []string) {
 	for _, lagging := range []bool{false, true} {
 		low = r.head
 		for group, pos := range at {
-			if r.f.c.fans.lags(group) != lagging {
+			if pos < r.base || r.f.c.fans.lags(group) != lagging { // what the window has passed is lost already
 				continue
 			}
 			if pos < low {
@@ -305,7 +305,10 @@ func (r *reading) slowest() (low int64, groups []string) {
 
 // room returns how many bytes can be added to the window.
 func (r *reading) room() int64 {
-	low, _ := r.slowest()
+	low, groups := r.slowest()
+	if len(groups) == 0 { // for whom?
+		return 0
+	}
 	return int64(len(r.window)) - (r.head - low)
 }
 
@@ -358,7 +361,7 @@ func (r *reading) leaveBehind(group string) {
 			m.left = true
 		}
 	}
-	r.f.changed.Broadcast()
+	r.f.changed.Broadcast() // those who starve are still there
 }
 
 // fanReader is the content of a fan as one group reads it.
@@ -408,7 +411,7 @@ func (m *fanReader) share(p []byte) (int, error) {
 		case m.left, m.pos < r.base:
 			m.left = true
 			delete(r.readers, m)
-			m.f.changed.Broadcast()
+			m.f.tidy()
 			return 0, errLeftBehind
 		case m.pos < r.head:
 			at := m.pos % int64(len(r.window))

@@ -213,6 +213,43 @@ func TestCopyToSeveralTargetsWhenOneFails(t *testing.T) {
 	}
 }
 
+// A target that is lost fails at once with all that was to go there.
+func TestCopyToSeveralTargetsWhenOneIsLost(t *testing.T) {
+	errGone := errors.New("gone")
+	for _, name := range []string{"has", "push", "tag"} {
+		t.Run(name, func(t *testing.T) {
+			var src ocitest.Memory
+			asked := 0
+			dst := ocitest.Memory{Fault: fault(func(op ocitest.Op) error {
+				if op.Repository.Host != "b.test" || op.Name != name {
+					return nil
+				}
+				asked++ // there is one worker
+				return errGone
+			})}
+			graphs, jobs := fleet(&src, 10)
+			jobs = toHosts(jobs, "a.test", "b.test")
+			r, err := oci.Copy(t.Context(), &src, &dst, jobs, oci.CopyOptions{
+				Transfers: 1, Patience: patient, Lost: func(err error) bool { return errors.Is(err, errGone) },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range r.Outcomes {
+				if lost := o.Target.Host == "b.test"; lost != errors.Is(o.Err, errGone) || !lost && o.Err != nil {
+					t.Errorf("%s: error %v", o.Target, o.Err)
+				}
+			}
+			for i, g := range graphs {
+				checkAt(t, &dst, "a.test", jobs[i], g)
+			}
+			if asked != 1 {
+				t.Errorf("asked %d times", asked)
+			}
+		})
+	}
+}
+
 // A target that stands still holds up the others for as long as their patience lasts, and no longer. It gets all of its
 // images when it goes on.
 func TestCopyToSeveralTargetsWhenOneStandsStill(t *testing.T) {

@@ -31,6 +31,7 @@ type lanes struct {
 type lane struct {
 	queue   [classes][]task
 	changed *sync.Cond // a task was queued, or the last one of all lanes ended
+	lost    error      // why the host is not spoken to any more, see CopyOptions.Lost
 }
 
 // add makes a lane for the host, unless there is one.

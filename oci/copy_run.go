@@ -166,6 +166,9 @@ func (c *copier) pushManifest(ctx context.Context, m *manifestStep) {
 
 // ensure pushes a manifest by digest unless the repository has it, and returns what it did: "check" or "push".
 func (c *copier) ensure(ctx context.Context, m *manifestStep) (op string, err error) {
+	if err := c.lost(m.repo); err != nil {
+		return "check", err
+	}
 	if has, err := c.dst.Has(ctx, m.repo, m.node.Descriptor); has || err != nil {
 		return "check", err
 	}
@@ -200,6 +203,9 @@ func (c *copier) tag(ctx context.Context, img *image) {
 // put runs a push or a tag of m. When the sink lacks something below m that it was found to have, as after a clean-up at
 // the registry, that is pushed again, once.
 func (c *copier) put(ctx context.Context, m *manifestStep, run func() error) error {
+	if err := c.lost(m.repo); err != nil {
+		return err
+	}
 	err := run()
 	if !errors.Is(err, ErrIncomplete) {
 		return err
@@ -245,7 +251,21 @@ func (c *copier) fault(ctx context.Context, err *CopyError) error {
 	if c.stops(err) {
 		c.cancel(err)
 	}
+	if !err.Source && c.o.Lost != nil && c.o.Lost(err) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if lane := c.lanes.byHost[err.Repository.Host]; lane.lost == nil {
+			lane.lost = err.Err
+		}
+	}
 	return err
+}
+
+// lost returns why the host of the repository is not spoken to any more, nil when it is.
+func (c *copier) lost(to Repository) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lanes.byHost[to.Host].lost
 }
 
 func (c *copier) stops(err *CopyError) bool { return c.o.Stop != nil && c.o.Stop(err) }

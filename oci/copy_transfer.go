@@ -21,6 +21,9 @@ type transfer struct {
 // run pushes the blob, from one after the other of the repositories that should have it.
 func (t *transfer) run(ctx context.Context) *CopyError {
 	b := t.place.blob
+	if err := t.c.lost(t.place.repo); err != nil {
+		return &CopyError{Op: "push", Repository: t.place.repo, Digest: b.Digest, Err: err}
+	}
 	var first *CopyError
 	tried := map[string]bool{} // hosts that failed in another way than by not giving this blob
 	for _, from := range b.from {

@@ -11,8 +11,13 @@ import (
 type copyWatch struct {
 	std      *stdio
 	progress *progress
-	at       map[digest.Digest]int64 // where the transfer of a blob stands
-	counted  map[digest.Digest]int64 // how much of it was shown
+	at       map[watchedPlace]int64  // where the transfer of a blob stands
+	counted  map[digest.Digest]int64 // how much of it was shown: as much as any repository has
+}
+
+type watchedPlace struct {
+	repo   oci.Repository
+	digest digest.Digest
 }
 
 // newCopyWatch begins to show the copy of jobs; what names it. End must be called.
@@ -26,7 +31,7 @@ func newCopyWatch(std *stdio, what string, jobs []oci.Job) *copyWatch {
 	for _, d := range append(configs, layers...) {
 		total += d.Size
 	}
-	w := &copyWatch{std: std, at: map[digest.Digest]int64{}, counted: map[digest.Digest]int64{}}
+	w := &copyWatch{std: std, at: map[watchedPlace]int64{}, counted: map[digest.Digest]int64{}}
 	if total > 0 {
 		w.progress = std.progress(what, total)
 	}
@@ -36,12 +41,13 @@ func newCopyWatch(std *stdio, what string, jobs []oci.Job) *copyWatch {
 // event takes in one step of the copy.
 func (w *copyWatch) event(e oci.Event) {
 	d := e.Descriptor
+	place := watchedPlace{e.Repository, d.Digest}
 	switch e.Kind {
 	case oci.EventStart:
-		w.at[d.Digest] = 0
+		w.at[place] = 0
 	case oci.EventAdvance, oci.EventResume:
-		w.at[d.Digest] += e.Bytes
-		w.count(d, w.at[d.Digest])
+		w.at[place] += e.Bytes
+		w.count(d, w.at[place])
 	case oci.EventDone:
 		w.count(d, d.Size)
 	case oci.EventSkipped, oci.EventMounted:

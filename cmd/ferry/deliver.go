@@ -189,6 +189,7 @@ type plannedName struct {
 	left    int            // referrers that are not pushed, since what they are about is not
 	action  action
 	err     error // why the image is not at the target after the run
+	down    bool  // because the target cannot be spoken to
 }
 
 // action is what is to be done about a name.
@@ -202,7 +203,7 @@ const (
 
 // closed reports whether the name cannot even be asked for.
 func (n *plannedName) closed() bool {
-	return n.project != nil && (n.project.missing || n.project.refused)
+	return n.down || n.project != nil && (n.project.missing || n.project.refused)
 }
 
 // changes reports whether the name means other content at the target now.
@@ -315,10 +316,16 @@ func (d *delivery) copy(ctx context.Context, jobs []oci.Job) (*oci.Report, error
 	watch := newCopyWatch(d.std, d.words.command, jobs)
 	defer watch.end()
 	o := oci.CopyOptions{
-		Transfers: d.o.Transfers.N, LargestFirst: true, HoldTags: d.o.Atomic, Stop: d.from.stops, Events: watch.event,
-		KeepAttached: d.o.Existing != existingOverwrite,
+		Transfers: d.o.Transfers.N, LargestFirst: true, HoldTags: d.o.Atomic, Stop: d.from.stops, Lost: d.loses,
+		KeepAttached: d.o.Existing != existingOverwrite, Events: watch.event,
 	}
 	return oci.Copy(ctx, d.from.source(), d.to.target, jobs, o)
+}
+
+// loses tells the errors after which one of several targets is given up.
+func (d *delivery) loses(err error) bool {
+	var unreachable *registry.UnreachableError
+	return len(d.o.Targets) > 1 && errors.As(err, &unreachable)
 }
 
 // blame returns an error of the copy with what is known of the side that failed.

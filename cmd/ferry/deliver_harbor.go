@@ -107,6 +107,9 @@ func (d *delivery) findProjects(ctx context.Context) error {
 	clients := map[string]*harbor.Client{}
 	byName := map[string]*harborProject{}
 	for _, n := range d.names {
+		if n.down {
+			continue
+		}
 		host := n.target.Repository.Host
 		client, asked := clients[host]
 		if !asked {

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ferry-oci/ferry/oci"
 	"github.com/ferry-oci/ferry/registry"
@@ -17,6 +20,9 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 	d.images = images
 	if d.names, err = planNames(images, namings); err != nil {
 		return err
+	}
+	if err := d.findDown(ctx); err != nil {
+		return d.to.explain(err)
 	}
 	if err := d.findProjects(ctx); err != nil {
 		return d.to.explain(err)
@@ -126,7 +132,57 @@ func planNames(images []*deliverable, namings []*registry.Naming) ([]*plannedNam
 			names = append(names, &plannedName{image: byName[r.Source], target: r.Target, at: at, want: r.Source.Digest})
 		}
 	}
-	return names, nil
+	return names, checkOverlap(names)
+}
+
+// checkOverlap finds the names that different images would have because one target is a part of another.
+func checkOverlap(names []*plannedName) error {
+	first := map[string]*plannedName{}
+	for _, n := range names {
+		name := n.target.String()
+		if first[name] == nil {
+			first[name] = n
+		}
+		if f := first[name]; n.target.Tag != "" && f.at != n.at && f.want != n.want {
+			return fmt.Errorf("%s would be the name of two images, by two of the targets: %s and %s",
+				name, f.image.ref.Name(), n.image.ref.Name())
+		}
+	}
+	return nil
+}
+
+// findDown finds out which of several targets cannot be spoken to. Their names fail, and the others are not kept from
+// theirs; only when all are down this is an error.
+func (d *delivery) findDown(ctx context.Context) error {
+	if len(d.o.Targets) == 1 {
+		return nil
+	}
+	errs := make([]error, len(d.o.Targets))
+	group, gctx := errgroup.WithContext(ctx)
+	for at := range d.o.Targets {
+		i := slices.IndexFunc(d.names, func(n *plannedName) bool { return n.at == at && n.target.Tag != "" })
+		if i < 0 {
+			continue
+		}
+		group.Go(func() error {
+			_, err := d.to.Tagged(gctx, d.names[i].target.Repository, d.names[i].target.Tag)
+			var status *registry.Error
+			if err != nil && !errors.Is(err, oci.ErrNotFound) && !errors.As(err, &status) {
+				errs[at] = d.to.explain(err)
+			}
+			return gctx.Err()
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if !slices.Contains(errs, nil) {
+		return errs[0]
+	}
+	for _, n := range d.names {
+		n.err, n.down = errs[n.at], errs[n.at] != nil
+	}
+	return nil
 }
 
 func planRows(images []registry.Resolved, naming *registry.Naming) ([]registry.PlannedName, error) {
@@ -202,6 +258,8 @@ func (d *delivery) writePlan(w io.Writer) error {
 // state says what the name is at the target and what would become of it.
 func (n *plannedName) state() string {
 	switch {
+	case n.down:
+		return "out of reach"
 	case n.err != nil:
 		return "not to be had"
 	case n.project != nil && n.project.missing:

@@ -118,9 +118,9 @@ func (d *delivery) sayName(n *plannedName) {
 	}
 }
 
-// lacks reports whether it is known of some image that it will not be at a target.
+// lacks reports whether it is known of some image that it cannot be had.
 func (d *delivery) lacks() bool {
-	return len(d.failed) > 0 || slices.ContainsFunc(d.names, func(n *plannedName) bool { return n.err != nil })
+	return len(d.failed) > 0 || slices.ContainsFunc(d.names, func(n *plannedName) bool { return n.err != nil && !n.down })
 }
 
 // verdict lists the images that failed, on stdout as lines that can be fed back, and returns the error that they make. The
@@ -161,6 +161,9 @@ func (d *delivery) verdict() error {
 	}
 	why.explain(d.std)
 	text := fmt.Sprintf("%d of %s could not be %s", len(lines), plural(len(d.images)+len(d.failed), "image"), d.words.undone)
+	if len(d.o.Targets) > 1 {
+		text += " to all targets"
+	}
 	err := error(&summaryError{text: text, err: first, all: all})
 	if someWhole || d.keepGoing {
 		return &partialError{err}
