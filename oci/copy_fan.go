@@ -73,6 +73,7 @@ func (f *fan) alone() Source { return counted{f.c, f.c.src} }
 func (f *fan) join(ctx context.Context, group string, from Repository, offset int64) *fanReader {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	defer f.changed.Broadcast() // there may be room now
 	delete(f.waiting, group)
 	if f.now == nil {
 		if len(f.waiting) == 0 {
@@ -82,7 +83,6 @@ func (f *fan) join(ctx context.Context, group string, from Repository, offset in
 	}
 	r := f.now
 	if r.from != from || r.err != nil || offset < r.base || offset > r.head {
-		f.changed.Broadcast()
 		return nil
 	}
 	m := &fanReader{f: f, r: r, ctx: ctx, group: group, pos: offset}

@@ -1,12 +1,12 @@
 package oci_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -142,6 +142,12 @@ func gather(ctx context.Context, d oci.Descriptor, c oci.Content, pieces [][2]in
 	return whole, nil
 }
 
+func contentOf(raw []byte) oci.Content {
+	return func(_ context.Context, offset int64) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(raw[offset:])), nil
+	}
+}
+
 // A target whose upload breaks reads again from where it stands, by itself or with the others, and the others do not
 // notice.
 func TestCopyToSeveralTargetsWhenOneBreaks(t *testing.T) {
@@ -161,15 +167,57 @@ func TestCopyToSeveralTargetsWhenOneBreaks(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				return dst.Push(ctx, to, d, func(context.Context, int64) (io.ReadCloser, error) {
-					return io.NopCloser(strings.NewReader(string(whole))), nil
-				})
+				return dst.Push(ctx, to, d, contentOf(whole))
 			}
 			mustCopy(t, &src, sink, jobs, oci.CopyOptions{Patience: patient})
 			for _, host := range []string{"a.test", "b.test"} {
 				checkAt(t, &dst, host, jobs[0], large())
 			}
 		})
+	}
+}
+
+// A target that begins where the others have come to reads on with them.
+func TestCopyToSeveralTargetsFromWhereTheOthersAre(t *testing.T) {
+	const window = 1 << 20
+	layer := large().Children[0].Blobs[1]
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var src, dst ocitest.Memory
+	reached := make(chan struct{}) // the other target has read all that there is without this one
+	sink := &pusher{Memory: &dst, host: "b.test"}
+	sink.push = func(ctx context.Context, to oci.Repository, d oci.Descriptor, c oci.Content) error {
+		if d.Digest != layer.Digest {
+			return dst.Push(ctx, to, d, c)
+		}
+		select {
+		case <-reached:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		whole, err := gather(ctx, d, c, [][2]int64{{window, d.Size}, {0, window}})
+		if err != nil {
+			return err
+		}
+		return dst.Push(ctx, to, d, contentOf(whole))
+	}
+	read := int64(0)
+	events := func(e oci.Event) {
+		if e.Kind == oci.EventAdvance && e.Descriptor.Digest == layer.Digest && e.Repository.Host == "a.test" {
+			if read += e.Bytes; read == window {
+				close(reached)
+			}
+		}
+	}
+	jobs := toHosts([]oci.Job{largeJob(&src)}, "a.test", "b.test")
+	r, err := oci.Copy(ctx, &src, sink, jobs, oci.CopyOptions{Patience: patient, Events: events})
+	if err != nil || len(r.Failed()) > 0 {
+		t.Fatalf("error %v, %+v", err, r.Failed())
+	}
+	checkAt(t, &dst, "a.test", jobs[0], large())
+	checkAt(t, &dst, "b.test", jobs[0], large())
+	if n := opens(&src)[layer.Digest]; n != 2 { // the second time for what stands before that place
+		t.Errorf("opened %d times", n)
 	}
 }
 
@@ -322,7 +370,7 @@ func (s *slowStart) Read(p []byte) (int, error) {
 // Targets that read anywhere, in any order and at any speed get the right bytes.
 func TestCopyToSeveralTargetsAtAnyPlace(t *testing.T) {
 	hosts := []string{"a.test", "b.test", "c.test"}
-	for seed := range uint64(20) {
+	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			var src, dst ocitest.Memory
 			graphs, jobs := fleet(&src, 3)
@@ -355,9 +403,7 @@ func (e *everywhere) Push(ctx context.Context, to oci.Repository, d oci.Descript
 	if err != nil {
 		return err
 	}
-	return e.Memory.Push(ctx, to, d, func(context.Context, int64) (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(string(whole))), nil
-	})
+	return e.Memory.Push(ctx, to, d, contentOf(whole))
 }
 
 // What the source cannot give fails at all targets, or comes from its next repository.
