@@ -140,7 +140,7 @@ func TestOpenGivesUp(t *testing.T) {
 		"502 always": {d: d, fault: registrytest.Status(502, ""), is: &Error{Status: 502}, gets: 4},
 		"429 for two hours": {
 			d: d, fault: registrytest.TooManyRequests(7200), is: &Error{Status: 429}, gets: 1,
-			says: []string{"slow down"},
+			says: []string{"slow down", "opens in 2h"},
 		},
 		"429 for ever": {d: d, fault: registrytest.TooManyRequests(150), is: &Error{Status: 429}, gets: 5},
 		"quota used up": {

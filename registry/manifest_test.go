@@ -198,6 +198,7 @@ func TestPushManifestsAndTag(t *testing.T) {
 	checkErr(t, push(index, append(indexRaw, ' ')), oci.ErrCorrupt)
 	srv.Fault(registrytest.Match{Method: "PUT", Kind: registrytest.Manifest, Times: 2}, registrytest.Status(502, ""))
 	checkErr(t, push(index, indexRaw), nil)
+	srv.Fault(registrytest.Match{Method: "PUT", Kind: registrytest.Manifest, Times: 1}, registrytest.TooManyRequests(1))
 
 	_, err = c.Tagged(ctx, to, "v1")
 	checkErr(t, err, oci.ErrNotFound)
@@ -216,7 +217,7 @@ func TestPushManifestsAndTag(t *testing.T) {
 	if !sameDescriptor(stored, index) || !bytes.Equal(raw, indexRaw) {
 		t.Errorf("the registry has %v %q", stored, raw)
 	}
-	checkCounts(t, srv, map[string]int{"PUT manifest": 6, "HEAD manifest": 4, "GET manifest": 0})
+	checkCounts(t, srv, map[string]int{"PUT manifest": 7, "HEAD manifest": 4, "GET manifest": 0})
 }
 
 func TestTagImmutable(t *testing.T) {

@@ -108,12 +108,16 @@ func ParseMirror(s string) (string, Mirror, error) {
 	return normalHost(host), m, nil
 }
 
+// mirrorBreaks is how many requests in a row, each with its repetitions, a mirror may leave without an answer.
+const mirrorBreaks = 3
+
 // mirror is a mirror as the client knows it.
 type mirror struct {
 	Mirror
 	*host
-	answered atomic.Bool // it has answered at least once
-	off      atomic.Bool // it is asked no longer
+	answered atomic.Bool  // it has answered at least once
+	broken   atomic.Int32 // requests in a row that it did not answer
+	off      atomic.Bool  // it is asked no longer
 }
 
 // use says what a call wants of mirrors.
@@ -218,9 +222,14 @@ func (c *Client) sendVia(ctx context.Context, k call) (*http.Response, *mirror, 
 		if !ok || k.mirrors == noMirror {
 			continue
 		}
-		resp, err := c.sendTo(ctx, m.host, mirrored(k, at))
+		brief := ctx
+		if !h.opts.MirrorsOnly { // else there may be no other place
+			brief = withRetries(ctx, retriesMirror)
+		}
+		resp, err := c.sendTo(brief, m.host, mirrored(k, at))
 		if err == nil {
 			m.answered.Store(true)
+			m.broken.Store(0)
 			return resp, m, nil
 		}
 		if ctx.Err() != nil {
@@ -250,13 +259,15 @@ func mirrored(k call, at oci.Repository) call {
 	return k
 }
 
-// passOver notes that m did not do what it was asked. One that never answered is not asked again.
+// passOver notes that m did not do what it was asked. One that never answered is not asked again, nor is one that broke off
+// or stood still so many times in a row.
 func (c *Client) passOver(m *mirror, err error) {
 	var status *Error
 	kind := EventMirrorPassed
 	if errors.As(err, &status) {
 		m.answered.Store(true)
-	} else if !m.answered.Load() && m.off.CompareAndSwap(false, true) {
+		m.broken.Store(0)
+	} else if (!m.answered.Load() || m.broken.Add(1) >= mirrorBreaks) && m.off.CompareAndSwap(false, true) {
 		kind = EventMirrorOff
 	}
 	c.event(Event{Kind: kind, Host: m.Mirror.Host, Why: err})

@@ -153,6 +153,31 @@ func TestMirrorIsPassedOver(t *testing.T) {
 	}
 }
 
+// A mirror that answers at first and then breaks off costs some waiting, and not one for each blob.
+func TestMirrorThatBreaksOff(t *testing.T) {
+	w := newMirroredWorld(t, registrytest.Options{})
+	c := w.client(t, nil)
+	raw, d := content(5000)
+	w.origin.AddBlob("library/nginx", raw)
+	w.mirrors[0].AddBlob("hub/library/nginx", raw)
+	if _, err := readAll(c, nginx, d); err != nil {
+		t.Fatal(err)
+	}
+	w.mirrors[0].ResetCounts()
+	w.mirrors[0].Fault(registrytest.Match{}, registrytest.Drop(false))
+	for range mirrorBreaks + 2 {
+		if got, err := readAll(c, nginx, d); err != nil || !slices.Equal(got, raw) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+	}
+	if n := len(w.mirrors[0].Requests()); n > mirrorBreaks*(1+retriesMirror)*2 { // net/http repeats some by itself
+		t.Errorf("the mirror was asked %d times", n)
+	}
+	if last := w.events[len(w.events)-1]; last.Kind != EventMirrorOff {
+		t.Errorf("the last event is %v", last)
+	}
+}
+
 func TestMirrorThatLies(t *testing.T) {
 	w := newMirroredWorld(t, registrytest.Options{})
 	c := w.client(t, nil)

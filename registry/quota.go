@@ -50,6 +50,9 @@ func (e *QuotaError) Error() string {
 	if e.Left >= 0 {
 		s += fmt.Sprintf(" (%v)", e.Quota)
 	}
+	if e.RetryAfter > 0 {
+		s += fmt.Sprintf(", and opens in %v", e.RetryAfter.Round(time.Second))
+	}
 	if e.Err.Message != "" {
 		s += ": " + e.Err.Message
 	}
@@ -144,16 +147,16 @@ func parseQuota(s string) (n int, window time.Duration, ok bool) {
 	return int(v), window, true
 }
 
-// isQuota reports whether resp says that a quota for hours is used up, as Docker Hub does, and not that requests come
-// too fast. It leaves the body whole.
+// isQuota reports whether resp says that a quota for hours is used up, as Docker Hub does, or asks for a pause that nobody
+// waits for, and not that requests come too fast. It leaves the body whole.
 func isQuota(resp *http.Response, now time.Time) bool {
 	if resp.StatusCode != http.StatusTooManyRequests {
 		return false
 	}
-	if left, _, ok := parseQuota(resp.Header.Get(headerQuotaLeft)); ok && left == 0 {
-		if wait, ok := retryAfter(resp, now); !ok || wait > maxWait {
-			return true
-		}
+	wait, told := retryAfter(resp, now)
+	left, _, counts := parseQuota(resp.Header.Get(headerQuotaLeft))
+	if told && wait > maxWait || !told && counts && left == 0 {
+		return true
 	}
 	head, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	resp.Body = struct {

@@ -128,6 +128,7 @@ func TestIsQuota(t *testing.T) {
 		"too fast":                {status: 429, body: "slow down"},
 		"too fast, with a moment": {status: 429, header: map[string]string{"Ratelimit-Remaining": "0", "Retry-After": "30"}},
 		"opens tomorrow":          {status: 429, header: map[string]string{"Ratelimit-Remaining": "0", "Retry-After": "80000"}, want: true},
+		"tomorrow, and no number": {status: 429, header: map[string]string{"Retry-After": "80000"}, want: true},
 		"no 429":                  {status: 200, body: quotaText},
 	} {
 		resp := &http.Response{StatusCode: test.status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader([]byte(test.body)))}

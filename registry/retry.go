@@ -21,6 +21,8 @@ const (
 
 	// A host that never answered is more likely misspelt than restarting.
 	retriesUnreached = 2
+	// Where another place has the same, it is asked soon.
+	retriesMirror = 1
 	// 500 is more often a registry that cannot than one that cannot now.
 	retriesInternal = 3
 )
@@ -70,6 +72,13 @@ type onceKey struct{}
 // sendOnce returns a context whose requests the transport does not repeat, because the caller does, or wants to know.
 func sendOnce(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
 
+type retriesKey struct{}
+
+// withRetries returns a context whose requests are repeated n times at the most, pauses that a host asks for not counted.
+func withRetries(ctx context.Context, n int) context.Context {
+	return context.WithValue(ctx, retriesKey{}, n)
+}
+
 // retrier is a transport that repeats requests which can be repeated, and keeps the pauses that hosts ask for.
 type retrier struct {
 	c    *Client
@@ -79,7 +88,11 @@ type retrier struct {
 func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	g := t.c.gate(req.URL.Host)
-	try := attempt{clock: t.c.clock, stats: &t.c.stats, limit: t.c.opts.Retries, once: ctx.Value(onceKey{}) != nil || !canRewind(req)}
+	limit := t.c.opts.Retries
+	if n, ok := ctx.Value(retriesKey{}).(int); ok {
+		limit = min(limit, n)
+	}
+	try := attempt{clock: t.c.clock, stats: &t.c.stats, limit: limit, once: ctx.Value(onceKey{}) != nil || !canRewind(req)}
 	for {
 		resp, err := t.next.RoundTrip(req)
 		wait, told, again := try.judge(ctx, g, resp, err)

@@ -38,7 +38,7 @@ const (
 // add defines the flags.
 func (f *transferFlags) add(set *pflag.FlagSet) {
 	set.IntVar(&f.N, "transfers", defaultTransfers, "move `N` blobs at once")
-	set.StringVar(&f.limit, "limit-rate", "", "move no more than `RATE` in all, such as 20Mbit or 2.5MB, a second")
+	set.StringVar(&f.limit, "limit-rate", "", "move no more than `RATE` a second, such as 20Mbit or 2.5MB; of a copy, at either end")
 	set.Float64Var(&f.requests, "requests-per-second", 0, "send each host no more than `N` requests a second")
 	set.DurationVar(&f.timeout, "timeout", 0, "give up the whole run after `TIME`, such as 2h")
 	set.DurationVar(&f.stall, "stall-timeout", defaultStall, "a transfer that gets no byte for `TIME` is cut and goes on anew")
