@@ -164,7 +164,15 @@ type TokenServerError struct {
 func (e *TokenServerError) Error() string {
 	return fmt.Sprintf("%s: its token server: %v", e.Host, e.Err)
 }
-func (e *TokenServerError) Unwrap() error { return e.Err }
+
+// Unwrap returns the error of the token server, unless it says that there is no such thing: that is no word on what the
+// registry was asked for.
+func (e *TokenServerError) Unwrap() error {
+	if errors.Is(e.Err, oci.ErrNotFound) {
+		return nil
+	}
+	return e.Err
+}
 
 // statusError reads and closes the answer resp and returns it as an [*Error].
 func statusError(resp *http.Response) error {

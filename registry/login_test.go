@@ -76,3 +76,15 @@ func TestTokenServerThatIsNotThere(t *testing.T) {
 	}
 	checkErr(t, err, server, srv.Host()+": its token server: 127.0.0.1:1: no connection")
 }
+
+// A page that is not there in the place of a token server does not say that an image is missing.
+func TestTokenServerOfAnotherPath(t *testing.T) {
+	srv := registrytest.New(t, registrytest.Options{Auth: registrytest.Bearer, Username: testUser, Password: testPassword})
+	srv.Fault(registrytest.Match{Kind: registrytest.Token}, registrytest.Status(http.StatusNotFound, "no such page"))
+	c, _ := newTestClient(t, srv, Options{})
+	_, err := c.Tagged(t.Context(), repoOf(srv, "a"), "v1")
+	var server *TokenServerError
+	if !errors.As(err, &server) || errors.Is(err, oci.ErrNotFound) || errors.Is(err, oci.ErrDenied) {
+		t.Errorf("got %v", err)
+	}
+}

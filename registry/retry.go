@@ -95,6 +95,9 @@ func (t *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	try := attempt{clock: t.c.clock, stats: &t.c.stats, limit: limit, once: ctx.Value(onceKey{}) != nil || !canRewind(req)}
 	for {
 		resp, err := t.next.RoundTrip(req)
+		if err == nil {
+			redact(req, resp)
+		}
 		wait, told, again := try.judge(ctx, g, resp, err)
 		if !again {
 			return resp, err

@@ -1,6 +1,7 @@
 package registrytest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -156,7 +157,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.nextID++
-	name := "token-" + strconv.Itoa(s.nextID)
+	name := cmp.Or(s.o.TokenPrefix, "token") + "-" + strconv.Itoa(s.nextID)
 	s.tokens[name] = t
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
