@@ -68,6 +68,9 @@ func (o *deliverOptions) check() error {
 	if err := o.Merge.check(o.Existing); err != nil {
 		return err
 	}
+	if err := o.Dest.check(); err != nil {
+		return err
+	}
 	if _, err := o.Dest.authorities(); err != nil {
 		return err
 	}
@@ -97,6 +100,7 @@ func layoutDir(target string) (string, bool) { return strings.CutPrefix(target, 
 // namings returns the rules for each target. All errors are mistakes in the command line or in the file of --map.
 func (o *deliverOptions) namings() ([]*registry.Naming, error) {
 	namings := make([]*registry.Naming, len(o.Targets))
+	var hosts []string
 	for i, target := range o.Targets {
 		var err error
 		if namings[i], err = o.Names.naming(target); err != nil {
@@ -104,9 +108,10 @@ func (o *deliverOptions) namings() ([]*registry.Naming, error) {
 		}
 		if namings[i] != nil {
 			namings[i].Merged = o.Merge.Platforms
+			hosts = append(hosts, namings[i].Host)
 		}
 	}
-	return namings, nil
+	return namings, o.Dest.checkHosts(hosts)
 }
 
 // origin is where a delivery gets its images.

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/ferry-oci/ferry/oci"
 	"github.com/ferry-oci/ferry/registry"
 )
 
@@ -101,16 +100,16 @@ func (f *registryFlags) check() error {
 // given reports whether the user gave the flag, which need not be defined.
 func (f *registryFlags) given(flag string) bool { return f.set.Changed(f.name(flag)) }
 
-// checkHosts returns a usage error when the flags give a credential and the images are of several registries: each of
-// them would be told it.
-func (f *registryFlags) checkHosts(refs []oci.Reference) error {
+// checkHosts returns a usage error when the flags give a credential and there are several registries, which all would be
+// told it.
+func (f *registryFlags) checkHosts(hosts []string) error {
 	if f.creds == "" && f.credsFile == "" {
 		return nil
 	}
-	for _, ref := range refs {
-		if first := refs[0].Host; ref.Host != first {
-			return usagef("--%s is for one registry, and the images are of %s and %s; log in to each of them with `ferry login`",
-				f.name(f.credsFlag()), first, ref.Host)
+	for _, host := range hosts {
+		if host != hosts[0] {
+			return usagef("--%s is for one registry, and there are %s and %s; log in to each of them with `ferry login`",
+				f.name(f.credsFlag()), hosts[0], host)
 		}
 	}
 	return nil

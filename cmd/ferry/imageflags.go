@@ -72,7 +72,11 @@ func (f *imageFlags) refs(std *stdio) ([]oci.Reference, error) {
 	case len(refs) == 0:
 		return nil, usagef("no image: name some, or give a list with -f FILE")
 	}
-	return refs, f.Source.checkHosts(refs)
+	var hosts []string
+	for _, ref := range refs {
+		hosts = append(hosts, ref.Host)
+	}
+	return refs, f.Source.checkHosts(hosts)
 }
 
 func readList(name string, std *stdio) ([]oci.Reference, error) {
