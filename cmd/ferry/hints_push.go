@@ -84,7 +84,8 @@ func repositories(errs []*registry.Error) []string {
 }
 
 func isCreateProject(e *registry.Error) bool {
-	return e.Method == http.MethodPost && e.Status == http.StatusForbidden && strings.HasSuffix(e.URL, "/api/v2.0/projects")
+	denied := e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized
+	return e.Method == http.MethodPost && denied && strings.HasSuffix(e.URL, "/api/v2.0/projects")
 }
 
 // isUnknownName reports whether a push was refused because there is no such repository, as ECR does it.

@@ -16,7 +16,7 @@ import (
 	"github.com/ferry-oci/ferry/registry/registrytest"
 )
 
-// harbor NAME [login] [nocreate] [noquota] [noapi] starts a Harbor and sets $NAME to its address. With login it wants the user
+// harbor NAME [login] [nocreate] [noquota] [noapi] [oidc] starts a Harbor and sets $NAME to its address. With login it wants the user
 // ada with the password secret, and gives tokens.
 func (s *story) harbor(ts *testscript.TestScript, args []string) error {
 	var o harbortest.Options
@@ -26,6 +26,8 @@ func (s *story) harbor(ts *testscript.TestScript, args []string) error {
 			o.Registry.Auth, o.Registry.Username, o.Registry.Password = registrytest.Bearer, "ada", "secret"
 		case "nocreate":
 			o.NoCreate = true
+		case "oidc":
+			o.OIDC = true
 		case "noapi":
 			o.NoAPI = true
 		case "noquota":

@@ -55,14 +55,20 @@ func (c *Client) Projects(ctx context.Context) ([]Project, error) {
 // Project returns the project of that name. Errors: [oci.ErrNotFound], [oci.ErrDenied].
 func (c *Client) Project(ctx context.Context, name string) (Project, error) {
 	var p Project
-	if err := c.get(ctx, name, "projects/"+name, nil, &p); err != nil {
+	err := c.get(ctx, name, "projects/"+name, nil, &p)
+	if errors.Is(err, oci.ErrDenied) { // the secret of a user of OIDC is good for lists only
+		rows, lerr := list[Project](ctx, c, name, "projects", url.Values{"name": {name}}) // and those whose names have it inside
+		if i := slices.IndexFunc(rows, func(p Project) bool { return p.Name == name }); lerr == nil && i >= 0 {
+			return rows[i], nil
+		}
+	}
+	if err != nil {
 		return Project{}, fmt.Errorf("project %s of %s: %w", name, c.host, err)
 	}
 	return p, nil
 }
 
-// HasProject reports whether there is a project of that name, which need not be one that the user may see: Harbor
-// answers 403 of those, and 401 to who has not logged in.
+// HasProject reports whether there is a project of that name, which need not be one that the user may see.
 func (c *Client) HasProject(ctx context.Context, name string) (bool, error) {
 	_, err := c.call(ctx, name, registry.APIRequest{
 		Method: http.MethodHead, Path: root + "projects", Query: url.Values{"project_name": {name}},
@@ -70,10 +76,19 @@ func (c *Client) HasProject(ctx context.Context, name string) (bool, error) {
 	switch {
 	case errors.Is(err, oci.ErrNotFound):
 		return false, nil
-	case err != nil && !errors.Is(err, oci.ErrDenied):
+	case errors.Is(err, oci.ErrDenied): // so Harbor speaks of what is not there, too, but the registry behind it does not
+		return !c.lacks(ctx, name), nil
+	case err != nil:
 		return false, fmt.Errorf("project %s of %s: %w", name, c.host, err)
 	}
 	return true, nil
+}
+
+// lacks reports whether the registry says that there is no such project: its answer to whoever asks for anything in it.
+func (c *Client) lacks(ctx context.Context, name string) bool {
+	_, err := c.api.Tagged(ctx, oci.Repository{Host: c.host, Path: name + "/any"}, "latest")
+	var status *registry.Error
+	return errors.As(err, &status) && strings.Contains(status.Message, "project "+name+" not found")
 }
 
 // CreateProject makes a project, and reports whether it did: one that is there already is left as it is, and no error.

@@ -63,11 +63,11 @@ func (h *Server) routeAPI(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "FORBIDDEN", "CSRF token not found in request")
 		return
 	}
-	if !h.knows(r) {
+	parts := strings.Split(path, "/")
+	if !h.knows(r) || h.o.OIDC && (r.Method == http.MethodHead || parts[0] == "projects" && len(parts) < 4 && path != "projects") {
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "unauthorized")
 		return
 	}
-	parts := strings.Split(path, "/")
 	switch {
 	case path == "projects":
 		h.serveProjects(w, r)
@@ -103,7 +103,9 @@ func (h *Server) serveProjects(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		var rows []any
 		for _, p := range h.projects {
-			rows = append(rows, p.row())
+			if strings.Contains(p.Name, r.URL.Query().Get("name")) && !p.Hidden && !p.Late {
+				rows = append(rows, p.row())
+			}
 		}
 		h.mu.Unlock()
 		sendPage(w, r, rows)

@@ -31,6 +31,9 @@ type Options struct {
 	NoCreate bool
 	// NoAPI knows nothing of Harbor's own API, as behind a proxy that lets only the registry through.
 	NoAPI bool
+	// OIDC takes the user's secret for lists, for making projects and for the registry alone; other questions are those of a
+	// stranger, who is not even told which projects are not there.
+	OIDC bool
 	// NoQuota withholds what a project may hold, as from users that are no members of it.
 	NoQuota bool
 	// Token, unless empty, is the answer of the token server to those who ask what they may do.
