@@ -170,7 +170,7 @@ func manifestType(announced string, raw []byte) (string, error) {
 	}
 	switch {
 	case m.SchemaVersion == 1:
-		return "", fmt.Errorf("%w: Docker image manifest of schema 1", oci.ErrUnsupported)
+		return "", fmt.Errorf("schema 1 manifest, the format before 2016: %w, push the image anew", oci.ErrUnsupported)
 	case oci.IsManifest(m.MediaType):
 		return m.MediaType, nil
 	case m.MediaType == "" && m.Manifests != nil:

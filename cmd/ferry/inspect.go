@@ -39,8 +39,8 @@ read, or the tail when the head is hurt.
 
 SIZE is that of all blobs of an image, UNIQUE that of those which no other image of the bundle needs.
 
---json prints one object: contentId, fileSize, images (name, digest, platforms, size, uniqueSize), totals (images,
-members, bytes, sum, shared) and head, which is the bundle's ferry.json. All sizes are in bytes.`,
+--json prints one object: contentId, fileSize, images (name, digest, platforms, referrers, size, uniqueSize), totals
+(images, referrers, members, bytes, sum, shared) and head, which is the bundle's ferry.json. All sizes are in bytes.`,
 		Example: `  ferry inspect k8s.tar.zst
   ferry inspect --list k8s.tar.zst | ferry pack -f - -o again.tar.zst`,
 		Args: exactArgs("BUNDLE"),
@@ -88,17 +88,19 @@ type imageSummary struct {
 	Name       string   `json:"name"`
 	Digest     string   `json:"digest"`
 	Platforms  []string `json:"platforms"`
+	Referrers  int      `json:"referrers"` // signatures, SBOMs and whatever else belongs to it
 	Size       int64    `json:"size"`
 	UniqueSize int64    `json:"uniqueSize"`
 }
 
 // imageTotals sums up a bundle.
 type imageTotals struct {
-	Images  int   `json:"images"`
-	Members int   `json:"members"`
-	Bytes   int64 `json:"bytes"`  // of all members
-	Sum     int64 `json:"sum"`    // of the sizes of all images
-	Shared  int64 `json:"shared"` // what is saved by holding each blob once
+	Images    int   `json:"images"`
+	Referrers int   `json:"referrers"`
+	Members   int   `json:"members"`
+	Bytes     int64 `json:"bytes"`  // of all members
+	Sum       int64 `json:"sum"`    // of the sizes of all images
+	Shared    int64 `json:"shared"` // what is saved by holding each blob once
 }
 
 // readInspection reads the head of the bundle at path.
@@ -153,7 +155,7 @@ func summarize(h *bundle.Head) *inspection {
 		}
 	}
 	for i, img := range h.Images {
-		s := imageSummary{Name: img.Name, Digest: img.Digest.String(), Platforms: platformsOf(img)}
+		s := imageSummary{Name: img.Name, Digest: img.Digest.String(), Platforms: platformsOf(img), Referrers: len(img.Referrers)}
 		for _, m := range needs[i] {
 			s.Size += h.Members[m].Size
 			if users[m] == 1 {
@@ -161,6 +163,7 @@ func summarize(h *bundle.Head) *inspection {
 			}
 		}
 		in.Totals.Sum += s.Size
+		in.Totals.Referrers += s.Referrers
 		in.Images = append(in.Images, s)
 	}
 	in.Totals.Images, in.Totals.Members = len(h.Images), len(h.Members)
@@ -195,16 +198,21 @@ func platformsOf(img bundle.Image) []string {
 }
 
 func (in *inspection) writeTable(w io.Writer) error {
-	t := newTable("IMAGE", "PLATFORMS", ">SIZE", ">UNIQUE")
+	titles := []string{"IMAGE", "PLATFORMS", ">SIZE", ">UNIQUE"}
+	if in.Totals.Referrers > 0 {
+		titles = append(titles, ">REFERRERS")
+	}
+	t := newTable(titles...)
 	for _, s := range in.Images {
-		t.add(s.Name, strings.Join(s.Platforms, ","), formatSize(s.Size), formatSize(s.UniqueSize))
+		cells := []string{s.Name, strings.Join(s.Platforms, ","), formatSize(s.Size), formatSize(s.UniqueSize), strconv.Itoa(s.Referrers)}
+		t.add(cells[:len(titles)]...)
 	}
 	var b strings.Builder
 	if err := t.writeTo(&b); err != nil {
 		return err
 	}
 	n := in.Totals
-	fmt.Fprintf(&b, "\n%s in %s, %s", plural(n.Images, "image"), plural(n.Members, "blob"), formatSize(n.Bytes))
+	fmt.Fprintf(&b, "\n%s%s in %s, %s", plural(n.Images, "image"), withReferrers(n.Referrers), plural(n.Members, "blob"), formatSize(n.Bytes))
 	if n.Shared > 0 {
 		fmt.Fprintf(&b, " (%s if they shared nothing: %s saved)", formatSize(n.Sum), formatSize(n.Shared))
 	}
@@ -222,10 +230,11 @@ func (in *inspection) writeTable(w io.Writer) error {
 
 func (in *inspection) writeCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
-	rows := [][]string{{"image", "digest", "platforms", "size", "unique_size"}}
+	rows := [][]string{{"image", "digest", "platforms", "size", "unique_size", "referrers"}}
 	for _, s := range in.Images {
 		rows = append(rows, []string{
 			s.Name, s.Digest, strings.Join(s.Platforms, " "), strconv.FormatInt(s.Size, 10), strconv.FormatInt(s.UniqueSize, 10),
+			strconv.Itoa(s.Referrers),
 		})
 	}
 	return c.WriteAll(rows)

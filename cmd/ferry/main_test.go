@@ -55,6 +55,8 @@ func TestScripts(t *testing.T) {
 			"retag":  inStory((*story).retag),
 			"watch":  inStory((*story).watch),
 
+			"put-old": inStory((*story).putOld),
+
 			"proxy":  inStory((*story).proxy),
 			"served": inStory((*story).served),
 			"any":    inStory((*story).any),
