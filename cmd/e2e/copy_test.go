@@ -63,6 +63,19 @@ func (w *world) readOnce() {
 	}
 }
 
+// Two targets, one of them Debian's docker-registry: each blob leaves the source once.
+func TestCopyToTwo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, distribution.Options{}, distribution.Options{})
+	root := t.TempDir()
+	debian := debianRegistry(t, root, "", "")
+	w.ok("copy", "-f", "images.list", w.to(), "--to", debian+"/"+prefix)
+	w.readOnce()
+	w.arrived()
+	w.targetRoot = root
+	w.arrived()
+}
+
 // Both sides with credentials of their own and a private authority, one of them with client certificates.
 func TestCopyAccess(t *testing.T) {
 	t.Parallel()
@@ -125,6 +138,7 @@ func (w *world) readRest(taken map[string]int64) {
 
 // Registries at both ends that fail one request in twenty, in one command.
 func TestCopySoak(t *testing.T) {
+	t.Parallel()
 	s := manyStock(t, rounds(20, 200))
 	for seed := range rounds(1, 3) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {

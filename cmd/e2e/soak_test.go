@@ -13,6 +13,7 @@ const badShare = 0.05
 
 // Registries at both ends that fail one request in twenty: no image is lost, and none is wrong.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	s := manyStock(t, rounds(20, 200))
 	for seed := range rounds(1, 3) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
