@@ -58,11 +58,15 @@ func TestOpenGetsOverFaults(t *testing.T) {
 			match: times(20), fault: registrytest.TooManyRequests(1), gets: 21, waited: 20 * time.Second,
 		},
 		"429 with a date": {
-			match: times(1), fault: registrytest.TooManyRequestsUntil(clockStart.Add(90 * time.Second)),
+			match: times(1), fault: registrytest.TooManyRequestsUntil(clockStart, clockStart.Add(90*time.Second)),
 			gets: 2, waited: 90 * time.Second,
 		},
 		"429 with a date that is past": {
-			match: times(1), fault: registrytest.TooManyRequestsUntil(clockStart.Add(-time.Hour)), gets: 2,
+			match: times(1), fault: registrytest.TooManyRequestsUntil(clockStart, clockStart.Add(-time.Hour)), gets: 2,
+		},
+		"429 with a date, from a clock that is days off": {
+			match: times(1), gets: 2, waited: 90 * time.Second,
+			fault: registrytest.TooManyRequestsUntil(clockStart.Add(-72*time.Hour), clockStart.Add(90*time.Second-72*time.Hour)),
 		},
 		"429 with nonsense": {
 			match: times(1), fault: registrytest.Status(429, "", "Retry-After", "soon"), gets: 2,
@@ -72,7 +76,8 @@ func TestOpenGetsOverFaults(t *testing.T) {
 		},
 		"503 with a date": {
 			match: times(1), gets: 2, waited: time.Minute,
-			fault: registrytest.Status(503, "", "Retry-After", clockStart.Add(time.Minute).Format(http.TimeFormat)),
+			fault: registrytest.Status(503, "", "Retry-After", clockStart.Add(time.Minute).Format(http.TimeFormat),
+				"Date", clockStart.Format(http.TimeFormat)),
 		},
 		"redirected": {o: registrytest.Options{RedirectBlobs: true}, gets: 1},
 		"TLS": {

@@ -30,8 +30,14 @@ func (q Quota) String() string {
 	if q.Limit > 0 {
 		s = fmt.Sprintf("%d of %d left", q.Left, q.Limit)
 	}
-	if q.Window > 0 {
-		s += fmt.Sprintf(" in %s", strings.TrimSuffix(strings.TrimSuffix(q.Window.String(), "0s"), "0m"))
+	switch {
+	case q.Window <= 0:
+	case q.Window%time.Hour == 0:
+		s += fmt.Sprintf(" in %dh", q.Window/time.Hour)
+	case q.Window%time.Minute == 0:
+		s += fmt.Sprintf(" in %dm", q.Window/time.Minute)
+	default:
+		s += fmt.Sprintf(" in %v", q.Window)
 	}
 	return s
 }

@@ -159,3 +159,17 @@ func TestParseQuota(t *testing.T) {
 		}
 	}
 }
+
+func TestQuotaString(t *testing.T) {
+	for want, q := range map[string]Quota{
+		"37 of 100 left in 6h": {Limit: 100, Left: 37, Window: 6 * time.Hour},
+		"0 of 5 left in 10m":   {Limit: 5, Window: 10 * time.Minute},
+		"1 left in 1m30s":      {Left: 1, Window: 90 * time.Second},
+		"0 left":               {},
+		"":                     {Limit: 100, Left: -1},
+	} {
+		if got := q.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -200,13 +200,17 @@ func (a *attempt) told(g *gate, wait time.Duration) (time.Duration, bool, bool) 
 	return wait, true, true
 }
 
-// retryAfter reads the pause that resp asks for: seconds, or a date, which gives zero when it is past.
+// retryAfter reads the pause that resp asks for: seconds, or a date, which gives zero when it is past. The date is by the
+// clock of the server, where that is known.
 func retryAfter(resp *http.Response, now time.Time) (time.Duration, bool) {
 	text := resp.Header.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second, true
 	}
 	if date, err := http.ParseTime(text); err == nil {
+		if sent, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+			now = sent
+		}
 		return max(0, date.Sub(now)), true
 	}
 	return 0, false

@@ -82,9 +82,10 @@ func TooManyRequests(seconds int) Fault {
 	return Status(http.StatusTooManyRequests, "slow down", "Retry-After", strconv.Itoa(seconds))
 }
 
-// TooManyRequestsUntil answers 429 and asks for a pause until t.
-func TooManyRequestsUntil(t time.Time) Fault {
-	return Status(http.StatusTooManyRequests, "slow down", "Retry-After", t.UTC().Format(http.TimeFormat))
+// TooManyRequestsUntil answers 429 and asks for a pause until t, by a clock that shows now.
+func TooManyRequestsUntil(now, t time.Time) Fault {
+	return Status(http.StatusTooManyRequests, "slow down",
+		"Retry-After", t.UTC().Format(http.TimeFormat), "Date", now.UTC().Format(http.TimeFormat))
 }
 
 // Drop cuts the connection without an answer; the request has been served or not, see served.
