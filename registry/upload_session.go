@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -95,12 +94,9 @@ func (u *upload) follow(resp *http.Response) error {
 	if err != nil {
 		return fmt.Errorf("%s: location of the upload: not a URL", u.h.addr) // err has its query
 	}
+	next = raiseScheme(next, resp.Request.URL)
 	if next.Scheme == "http" && resp.Request.URL.Scheme == "https" {
-		own := resp.Request.URL
-		if !strings.EqualFold(next.Hostname(), own.Hostname()) || !slices.Contains([]string{"", "80", own.Port()}, next.Port()) {
-			return fmt.Errorf("%s: location of the upload is %s: %w", u.h.addr, cleanURL(next), errDowngrade)
-		}
-		next.Scheme, next.Host = own.Scheme, own.Host
+		return fmt.Errorf("%s: location of the upload is %s: %w", u.h.addr, cleanURL(next), errDowngrade)
 	}
 	u.location = next
 	return nil
