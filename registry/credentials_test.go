@@ -452,3 +452,31 @@ func FuzzParseCredentialFileNeverPanicsNorShowsSecrets(f *testing.F) {
 		}
 	})
 }
+
+// Docker Hub's registry has several names; those of its web site are not among them, and people use them all the same.
+func TestCredentialsOfDockerHub(t *testing.T) {
+	for key, want := range map[string]string{
+		"docker.io": "ann", "index.docker.io": "ann", "https://index.docker.io/v1/": "ann", "registry-1.docker.io": "ann",
+		"https://registry-1.docker.io/v2/": "ann", "hub.docker.com": "", "https://hub.docker.com": "", "docker.com": "",
+	} {
+		path := filepath.Join(t.TempDir(), "config.json")
+		raw := `{"auths": {"` + key + `": ` + basic("ann", "secret") + `}}`
+		if err := os.WriteFile(path, []byte(raw), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := OpenCredentials(CredentialFiles{Named: []string{path}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		login, source, err := c.For(t.Context(), repository("docker.io/library/a"))
+		if err != nil || login.Username != want {
+			t.Errorf("%s: user %q, %v", key, login.Username, err)
+		}
+		if told := strings.Contains(source, "is the site of Docker Hub"); told != (want == "") {
+			t.Errorf("%s: source %q", key, source)
+		}
+		if _, source, _ := c.For(t.Context(), repository("quay.io/a")); strings.Contains(source, "Docker Hub") {
+			t.Errorf("%s: of another registry it is said: %q", key, source)
+		}
+	}
+}

@@ -94,6 +94,19 @@ func TestHints(t *testing.T) {
 		{"bad list", &oci.LineError{File: "l", Line: 1}, []string{"one image a line"}, "--help"},
 		{"nobody there", &registry.UnreachableError{Host: "h", Err: syscall.ECONNREFUSED}, []string{"port"}, ""},
 		{
+			"token server not there",
+			sideDest.at(&registry.TokenServerError{Host: "h", Server: "t:1", Err: &registry.UnreachableError{Host: "t:1", Err: syscall.ECONNREFUSED}}),
+			[]string{"h names t:1 as its token server", "external_url"},
+			"port",
+		},
+		{
+			"token server that does not know the user",
+			sideDest.at(&registry.TokenServerError{Host: "h", Server: "t:1", Err: &registry.Error{Host: "t:1", Status: 401}}),
+			[]string{"ferry login"},
+			"external_url",
+		},
+		{"helper not there", fmt.Errorf("docker-credential-x: %w", registry.ErrNoHelper), []string{"credsStore", "REGISTRY_AUTH_FILE"}, ""},
+		{
 			"proxy wants a password", sideSource.at(&registry.ProxyError{Proxy: "p:1", Host: "h", Status: 407}),
 			[]string{"HTTPS_PROXY=http://USER:PASSWORD@p:1", "--src-proxy=none"},
 			"dest",
