@@ -84,6 +84,9 @@ func (o *deliverOptions) check() error {
 		if o.Names.given() {
 			return usagef("target %s: names are kept as they are there, so %s cannot be given", target, o.Names.flags())
 		}
+		if o.Harbor.Create {
+			return usagef("target %s: a folder has no projects, so --create-projects cannot be given", target)
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -43,7 +44,8 @@ type harborProject struct {
 	names  []*plannedName
 
 	missing bool
-	hidden  bool // Harbor does not tell this user how it is set up
+	quota   *harbor.Quota // nil when there is none, or it is not known
+	hidden  bool          // Harbor does not tell this user how it is set up
 	proxy   bool
 	public  bool
 	refused bool // nothing of it can be asked for, and nothing pushed
@@ -313,6 +315,28 @@ func (d *delivery) createProjects(ctx context.Context) error {
 		}
 	}
 	return d.refusal()
+}
+
+// writeProjects writes the projects of Harbors that the plan takes.
+func (d *delivery) writeProjects(w io.Writer) error {
+	for _, p := range d.projects {
+		words := []string{plural(len(p.names), "name")}
+		switch {
+		case p.name == "":
+			continue
+		case p.missing:
+			words = append(words, "not there")
+		case !p.hidden:
+			words = append(words, visibility(p.public))
+		}
+		if p.quota != nil {
+			words = append(words, fmt.Sprintf("quota %s, %s of it used", formatBinary(p.quota.Hard), formatBinary(p.quota.Used)))
+		}
+		if _, err := fmt.Fprintf(w, "%s: %s\n", p, strings.Join(words, ", ")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sayPrivate says what it takes to pull from the private projects that have got something.

@@ -249,6 +249,9 @@ func (d *delivery) writePlan(w io.Writer) error {
 	if err := t.writeTo(w); err != nil {
 		return err
 	}
+	if err := d.writeProjects(w); err != nil {
+		return err
+	}
 	if err := d.writeNames(true); err != nil {
 		return err
 	}

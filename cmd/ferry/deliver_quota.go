@@ -37,6 +37,7 @@ func (d *delivery) checkQuota(ctx context.Context, p *harborProject) error {
 	if err != nil || !known || quota.Hard < 0 {
 		return err
 	}
+	p.quota = &quota
 	needs, err := d.needs(ctx, p)
 	if err != nil {
 		return err

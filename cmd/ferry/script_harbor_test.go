@@ -16,12 +16,15 @@ import (
 	"github.com/ferry-oci/ferry/registry/registrytest"
 )
 
-// harbor NAME [login] [nocreate] [noquota] [noapi] [oidc] starts a Harbor and sets $NAME to its address. With login it wants the user
+// harbor NAME [login] [nocreate] [noquota] [noapi] [oidc] [newquota=BYTES] starts a Harbor and sets $NAME to its address. With login it wants the user
 // ada with the password secret, and gives tokens.
 func (s *story) harbor(ts *testscript.TestScript, args []string) error {
 	var o harbortest.Options
 	for _, word := range args[1:] {
-		switch word {
+		key, value, _ := strings.Cut(word, "=")
+		switch key {
+		case "newquota":
+			o.NewQuota, _ = strconv.ParseInt(value, 10, 64)
 		case "login":
 			o.Registry.Auth, o.Registry.Username, o.Registry.Password = registrytest.Bearer, "ada", "secret"
 		case "nocreate":

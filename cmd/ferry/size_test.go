@@ -20,6 +20,16 @@ func TestFormatSize(t *testing.T) {
 	}
 }
 
+func TestFormatBinary(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 10 << 30: "10 GiB", 1<<40 - 1: "1 TiB", math.MaxInt64: "8 EiB",
+	} {
+		if got := formatBinary(n); got != want {
+			t.Errorf("%d: got %s, want %s", n, got, want)
+		}
+	}
+}
+
 func TestFormatDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0:                                   "0.0s",

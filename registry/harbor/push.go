@@ -26,8 +26,8 @@ func (c *Client) MayPush(ctx context.Context, repository string) (may, known boo
 	})
 	var status *registry.Error
 	switch {
-	case errors.As(err, &status) && status.Status == http.StatusNotFound:
-		return false, false, nil
+	case errors.As(err, &status) && !errors.Is(err, oci.ErrDenied):
+		return false, false, nil // then the push will tell
 	case err != nil:
 		return false, false, fmt.Errorf("right to push to %s/%s: %w", c.host, repository, err)
 	}

@@ -131,7 +131,7 @@ func (h *Server) createProject(w http.ResponseWriter, r *http.Request) {
 		h.mu.Unlock()
 		refuse(w, http.StatusConflict, "CONFLICT", fmt.Sprintf("The project named %s already exists", body.Name))
 	default:
-		h.AddProject(Project{Name: body.Name, Public: body.Metadata["public"] == "true", Quota: -1})
+		h.AddProject(Project{Name: body.Name, Public: body.Metadata["public"] == "true", Quota: h.o.NewQuota})
 		w.Header().Set("Location", apiRoot+"projects/"+body.Name)
 		w.WriteHeader(http.StatusCreated)
 	}

@@ -29,6 +29,8 @@ type Options struct {
 	Registry registrytest.Options
 	// NoCreate refuses to make projects.
 	NoCreate bool
+	// NewQuota is that of projects that are made, in bytes; 0 is no limit.
+	NewQuota int64
 	// NoAPI knows nothing of Harbor's own API, as behind a proxy that lets only the registry through.
 	NoAPI bool
 	// OIDC takes the user's secret for lists, for making projects and for the registry alone; other questions are those of a
