@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"reflect"
 	"regexp"
 	"slices"
@@ -234,6 +235,53 @@ func TestNamesAtDockerHub(t *testing.T) {
 	if got, err := (Naming{Host: "docker.io", Root: &none}).Names(mustReference(t, pause)); err == nil {
 		t.Errorf("got %v, which would read as docker.io/library/pause", got)
 	}
+}
+
+// With flatten and a prefix images get the names that the shell loops of this field give them:
+//
+//	name=$(echo $image | sed 's#^[^/]*/##; s#/#-#g'); skopeo copy --all docker://$image docker://$target/$name
+func TestFlattenIsWhatShellLoopsDo(t *testing.T) {
+	images := []string{
+		"quay.io/calico/node:v3.27.0", "registry.k8s.io/pause:3.9", "registry.k8s.io/sig-storage/csi-attacher:v4.0.0",
+		"docker.io/library/nginx:1.27", "docker.io/kubernetesui/dashboard-web:1.0.0", "localhost:5000/a/b/c:1",
+		"registry.k8s.io/a-b/c_d/e.f:v1", "quay.io/a__b/c--d:1.0-rc.1_x", "ghcr.io/k/l/m/n/o/p/q/r:2024.01.01",
+		"[fd00::1]:5000/x/y:z", "127.0.0.1:30500/ns/app:1-arm64", "public.ecr.aws/eks-distro/kubernetes/pause:v1.29.1-eks-1-29-3",
+		"mcr.microsoft.com/oss/kubernetes/pause:3.6", "quay.io/node:v1.2.3-4",
+	}
+	got := make([]string, len(images))
+	for i, image := range images {
+		names, err := Naming{Host: "uhub.example", Prefix: "k8s-use", Flatten: FlattenJoin}.Names(mustReference(t, image))
+		if err != nil || len(names) != 1 {
+			t.Fatalf("%s: %v, error %v", image, names, err)
+		}
+		got[i] = names[0].String()
+	}
+	for i, name := range shellNames(t, images) {
+		if want := "uhub.example/k8s-use/" + name; got[i] != want {
+			t.Errorf("%s: got %s, the loop has %s", images[i], got[i], want)
+		}
+	}
+}
+
+// shellNames returns what sed makes of the names; where there is no sed, what it would.
+func shellNames(t *testing.T, images []string) []string {
+	t.Helper()
+	sed, err := exec.LookPath("sed")
+	if err != nil {
+		var names []string
+		for _, image := range images {
+			_, name, _ := strings.Cut(image, "/")
+			names = append(names, strings.ReplaceAll(name, "/", "-"))
+		}
+		return names
+	}
+	cmd := exec.Command(sed, "s#^[^/]*/##; s#/#-#g")
+	cmd.Stdin = strings.NewReader(strings.Join(images, "\n") + "\n")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
 }
 
 func TestParseFlatten(t *testing.T) {

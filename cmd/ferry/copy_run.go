@@ -56,7 +56,7 @@ func (c *copying) run(ctx context.Context, namings []*registry.Naming) error {
 	c.noteMoves(d)
 	switch {
 	case c.o.DryRun:
-		return errors.Join(d.writePlan(c.std.Out), c.writePlan(), d.verdict())
+		return errors.Join(d.writePlan(c.std.Out), c.writePlan(ctx, d), d.verdict())
 	case len(images) == 0 || !c.o.KeepGoing && d.lacks():
 		return c.nothingMoved(d)
 	}
@@ -225,12 +225,6 @@ func (c *copying) sayPlan() {
 	if text := c.describe(); text != "" {
 		c.std.say("%s", strings.TrimRight(text, "\n"))
 	}
-}
-
-// writePlan prints what --dry-run tells after the table of names.
-func (c *copying) writePlan() error {
-	_, err := fmt.Fprint(c.std.Out, "\n", c.describe())
-	return err
 }
 
 // describe says what is to be moved, at the most.
