@@ -58,6 +58,7 @@ fuzz fuzz-short:
 
 e2e:
 	FERRY_E2E_LONG=1 $(GO) test -timeout=30m -run=EachByte ./bundle
+	FERRY_E2E_LONG=1 $(GO) test -v -timeout=30m -run=LargeHarbor ./cmd/ferry
 	cd cmd/e2e && FERRY_E2E_LONG=1 $(GO) test -v -count=1 -timeout=60m $(TESTFLAGS) ./...
 
 demo bench:

@@ -109,7 +109,7 @@ func TestPackKilled(t *testing.T) {
 	undisturbed := time.Since(start)
 	want, total := w.read("k8s.tar.zst"), w.source.Counts().BytesOut
 
-	for i := range rounds(4, 60) {
+	for i := range rounds(6, 60) {
 		n := 1 + random.Int64N(total)
 		t.Run(fmt.Sprintf("%d after %d bytes", i, n), func(t *testing.T) {
 			w := w.in(t, fmt.Sprintf("bytes-%d", i))
@@ -118,7 +118,7 @@ func TestPackKilled(t *testing.T) {
 			w.packedAfterAll(want, command)
 		})
 	}
-	for i := range rounds(2, 40) {
+	for i := range rounds(3, 40) {
 		after := time.Duration(random.Int64N(int64(undisturbed)))
 		t.Run(fmt.Sprintf("%d after %s", i, after), func(t *testing.T) {
 			w := w.in(t, fmt.Sprintf("time-%d", i))
@@ -132,11 +132,14 @@ func TestPackKilled(t *testing.T) {
 	}
 }
 
-// packCommand alternates between a store of the user's and one of ferry's own.
+// packCommand takes turns between a store of ferry's own, one of the user's, and one that is consumed.
 func packCommand(round int) []string {
 	command := []string{"pack", "-f", "images.list", "-o", "k8s.tar.zst"}
-	if round%2 == 1 {
+	switch round % 3 {
+	case 1:
 		command = append(command, "--store", "store")
+	case 2:
+		command = append(command, "--consume")
 	}
 	return command
 }
