@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"path"
@@ -163,10 +162,10 @@ func (w *world) packedAfterAll(want []byte, command []string) {
 			w.Errorf("blob %s was whole and was fetched again", id)
 		}
 	}
-	manifests, blobs := w.content()
-	maps.Copy(blobs, manifests)
+	_, blobs := w.content() // a part of a manifest, which is small, is no help to a plan
 	for id, have := range partial {
-		if got, want := fetched[id.String()], blobs[id]-have; got > want {
+		size, ok := blobs[id]
+		if got, want := fetched[id.String()], size-have; ok && got > want {
 			w.Errorf("blob %s: %d bytes were there, fetched %d, want %d", id, have, got, want)
 		}
 	}

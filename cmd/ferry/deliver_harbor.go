@@ -190,7 +190,7 @@ func (d *delivery) findClosed(ctx context.Context) error {
 				names = append(names, n.target.String())
 			}
 			d.problem(someNames(names)+": a Harbor has no repository outside of a project",
-				"name a project, as in "+p.client.Host()+"/PROJECT, or leave --root out", nil)
+				"name a project, as in "+p.client.Host()+"/PROJECT, or give --root PROJECT", nil)
 		case p.proxy:
 			p.refused = true
 			d.problem(p.String()+": a cache of another registry, to which nothing can be pushed", "choose another project", nil)

@@ -123,7 +123,7 @@ func (c *counters) add(r *http.Request, status int, in, out int64) {
 		c.c.Mounts++
 	case r.Method == http.MethodPut && kind == "upload" && status == http.StatusCreated:
 		c.c.Stored[query.Get("digest")]++
-	case r.Method == http.MethodGet && strings.HasPrefix(reference, "sha256:"):
+	case r.Method == http.MethodGet && (kind == "blob" || kind == "manifest") && strings.HasPrefix(reference, "sha256:"):
 		c.c.Fetched[reference] += out
 	}
 }
