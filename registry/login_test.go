@@ -88,3 +88,25 @@ func TestTokenServerOfAnotherPath(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A token that is kept in place of a password buys the tokens for the repositories.
+func TestIdentityToken(t *testing.T) {
+	srv := registrytest.New(t, registrytest.Options{Auth: registrytest.Bearer, IdentityToken: "identity-1"})
+	raw, _ := content(1000)
+	d := srv.AddBlob("a", raw)
+	for _, tc := range []struct {
+		token string
+		want  error
+	}{{"identity-1", nil}, {"identity-0", oci.ErrDenied}} {
+		c, _ := newTestClient(t, srv, Options{Host: func(string) HostOptions {
+			return HostOptions{Credential: func(context.Context, oci.Repository) (Credential, error) {
+				return Credential{Username: "00000000-0000-0000-0000-000000000000", RefreshToken: tc.token}, nil
+			}}
+		}})
+		has, err := c.Has(t.Context(), repoOf(srv, "a"), d)
+		checkErr(t, err, tc.want)
+		if has != (tc.want == nil) {
+			t.Errorf("%s: has it: %v", tc.token, has)
+		}
+	}
+}

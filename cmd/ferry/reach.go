@@ -103,7 +103,11 @@ func (r *reach) certificates(host string) (registry.TLSFiles, error) {
 		if dir := registry.FindCertDir(host, []string{named}); dir != "" {
 			return registry.ReadCertDir(dir, host)
 		}
-		return registry.ReadCertDir(named, "")
+		files, err := registry.ReadCertDir(named, "")
+		if err == nil && len(files.CAs)+len(files.Certificates) == 0 {
+			r.std.detail("%s: --%s %s has no certificates for it", host, r.f.name("cert-dir"), named)
+		}
+		return files, err
 	}
 	dir := registry.FindCertDir(host, r.certDirs)
 	if dir == "" {

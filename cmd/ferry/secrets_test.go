@@ -66,7 +66,8 @@ type secretWorld struct {
 // newRegistry starts a registry that has the image pause and sends those who want a blob to another host.
 func (w *secretWorld) newRegistry() *registrytest.Server {
 	r := registrytest.New(w, registrytest.Options{
-		Auth: registrytest.Bearer, Username: canaryUser, Password: canaryPassword, TokenPrefix: canaryBearer, RedirectBlobs: true,
+		Auth: registrytest.Bearer, Username: canaryUser, Password: canaryPassword, IdentityToken: canaryIdentity,
+		TokenPrefix: canaryBearer, RedirectBlobs: true,
 	})
 	g := testImages["pause"].graph()
 	for _, b := range g.All() {
@@ -195,9 +196,9 @@ func TestNoSecretIsTold(t *testing.T) {
 	must(false, "", "unpack", "k8s.tar", "https://"+canaryUser+":"+canaryPassword+"@"+to.Host())
 	must(false, "", "pack", "--mirror", to.Host()+"=http://"+canaryUser+":"+canaryPassword+"@"+to.Host(), "-o", "l.tar", image)
 
-	// A token that the registry does not take, and a proxy.
+	// A token in place of the password, and a proxy.
 	w.logins(`{"identitytoken": "`+canaryIdentity+`"}`, from.Host())
-	must(false, "", "pack", "-v", "-o", "i.tar", image)
+	must(true, "", "pack", "-v", "-o", "i.tar", image)
 	from.Fault(registrytest.Match{Kind: registrytest.Token}, echo(401))
 	must(false, "", "pack", "-v", "-o", "i.tar", image)
 	from.ClearFaults()

@@ -135,12 +135,17 @@ func (s *Server) ExpireTokens() {
 // serveToken is the token server. It gives a token with those of the wanted rights that [Options.Grant] allows.
 // The right to the catalog is the action `catalog` on no repository.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	if !s.knows(r) {
+	scopes, known, field := r.URL.Query()["scope"], s.knows(r), "token"
+	if r.Method == http.MethodPost { // as OAuth 2 has it
+		given := r.PostFormValue("refresh_token")
+		scopes, known, field = strings.Fields(r.PostFormValue("scope")), given != "" && given == s.o.IdentityToken, "access_token"
+	}
+	if !known {
 		apiError(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
 		return
 	}
 	t := &token{left: s.o.TokenUses}
-	for _, scope := range r.URL.Query()["scope"] {
+	for _, scope := range scopes {
 		kind, rest, _ := strings.Cut(scope, ":")
 		if scope == catalogRight && (s.o.Grant == nil || s.o.Grant("", "catalog")) {
 			t.scopes = append(t.scopes, scope)
@@ -161,5 +166,5 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	s.tokens[name] = t
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(map[string]string{"token": name})
+	json.NewEncoder(w).Encode(map[string]string{field: name})
 }

@@ -64,6 +64,8 @@ type Options struct {
 	// BasicToo takes user name and password as well as a token, with Bearer, and asks those for them who come with what
 	// is not good any more, as Harbor does.
 	BasicToo bool
+	// IdentityToken buys a bearer token in place of the user name and the password, with Bearer; empty is none.
+	IdentityToken string
 	// TokenPrefix begins the bearer tokens; empty is `token`.
 	TokenPrefix string
 	// Grant, unless nil, says which of the rights `pull` and `push` to a repository a token gets.
