@@ -33,6 +33,7 @@ type host struct {
 	away    atomic.Bool // mirrors are asked in its place, see [Client.Referrers]
 
 	referrers referrersAPI
+	habits    habits
 
 	schemeMu sync.Mutex
 	scheme   string // empty until it is known

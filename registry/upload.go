@@ -39,6 +39,8 @@ type push struct {
 	whole bool    // no session is asked: this registry tells nonsense, or the blob is too small for it to pay
 	chunk int64   // bytes that go up in one request; 0 is all
 	apart bool    // the last request, which names the digest, brings no bytes: old Artifactory takes none with it
+	// tooLarge is the size of a request's body that was refused as too large, 0 when none was.
+	tooLarge int64
 	// refused is the place from which the registry did not take the rest (416), 0 when it did. Where it is the right
 	// place, the piece was too large: GHCR takes no more than 4 MiB.
 	refused int64
@@ -48,8 +50,15 @@ type push struct {
 func (c *Client) pushBlob(ctx context.Context, to oci.Repository, d oci.Descriptor, content oci.Content) error {
 	p := &push{c: c, to: to, d: d, feed: newFeed(nested(ctx, c), d, content), whole: d.Size < resumeSize}
 	defer p.feed.close()
+	h, err := c.host(to.Host)
+	if err != nil {
+		return err
+	}
+	h.habits.tell(p)
 	p.takeUp()
-	err := p.run(ctx)
+	if err = p.run(ctx); err == nil {
+		h.habits.learn(p)
+	}
 	if p.kept != nil && (err == nil || errors.Is(err, oci.ErrCorrupt)) {
 		p.kept.remove()
 	}
@@ -252,6 +261,10 @@ func (p *push) shrink(err error) bool {
 	}
 	if p.chunk > 0 && next >= p.chunk || next >= p.d.Size || next < least {
 		return false
+	}
+	p.tooLarge = p.d.Size - p.at
+	if p.chunk > 0 {
+		p.tooLarge = min(p.tooLarge, p.chunk)
 	}
 	p.chunk = next
 	p.resumeOrDrop()

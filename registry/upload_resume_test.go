@@ -372,6 +372,35 @@ func TestUploadedBytes(t *testing.T) {
 	}
 }
 
+// What one blob has found out of a registry, the next ones need not.
+func TestPushLearnsHabits(t *testing.T) {
+	for name, test := range map[string]struct {
+		o      registrytest.Options
+		counts map[string]int // of the second blob
+	}{
+		"413 above 8 MiB": {registrytest.Options{MaxBody: 8 << 20}, map[string]int{"POST upload": 1, "PUT upload": 1, "PATCH upload": 3}},
+		"413 above 1 MiB": {registrytest.Options{MaxBody: 1 << 20}, map[string]int{"POST upload": 1, "PUT upload": 1, "PATCH upload": 10}},
+		"PATCH alone":     {registrytest.Options{PatchOnly: true}, map[string]int{"POST upload": 1, "PUT upload": 1, "PATCH upload": 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := registrytest.New(t, test.o)
+			c, _ := newTestClient(t, srv, Options{})
+			raw, d := hugeContent()
+			for _, repo := range []string{"a", "b"} {
+				srv.ResetCounts()
+				checkErr(t, c.Push(context.Background(), repoOf(srv, repo), d, (&opener{raw: raw}).Open), nil)
+			}
+			checkCounts(t, srv, test.counts)
+			small, e := content(3000)
+			srv.ResetCounts()
+			checkErr(t, c.Push(context.Background(), repoOf(srv, "c"), e, (&opener{raw: small}).Open), nil)
+			if n := srv.Count("PUT", registrytest.Upload); n != 1 {
+				t.Errorf("a small blob took %d PUTs", n)
+			}
+		})
+	}
+}
+
 func TestPushTooLargePiece(t *testing.T) {
 	raw, d := hugeContent()
 	srv := registrytest.New(t, registrytest.Options{MaxBody: 1000})
