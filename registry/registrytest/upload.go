@@ -77,7 +77,7 @@ func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request, q *Request)
 	case stale:
 		apiError(w, http.StatusRequestedRangeNotSatisfiable, "RANGE_INVALID", "invalid content range")
 	case r.Method == http.MethodPatch:
-		s.patchUpload(w, r, q, up)
+		s.patchUpload(w, r, q, up, size)
 	case r.Method == http.MethodPut:
 		s.putUpload(w, r, q, up)
 	default:
@@ -122,10 +122,10 @@ func (s *Server) sessionStatus(w http.ResponseWriter, q *Request, status, size, 
 	w.WriteHeader(status)
 }
 
-func (s *Server) patchUpload(w http.ResponseWriter, r *http.Request, q *Request, up *session) {
+func (s *Server) patchUpload(w http.ResponseWriter, r *http.Request, q *Request, up *session, before int) {
 	if header := r.Header.Get("Content-Range"); header != "" {
 		first, _, _ := strings.Cut(header, "-")
-		if first != strconv.Itoa(len(up.data)) {
+		if first != strconv.Itoa(before) {
 			apiError(w, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", "out of order")
 			return
 		}
@@ -134,27 +134,32 @@ func (s *Server) patchUpload(w http.ResponseWriter, r *http.Request, q *Request,
 			return
 		}
 	}
-	before := len(up.data)
-	if up.short {
+	s.mu.Lock()
+	short := up.short
+	s.mu.Unlock()
+	if short {
 		apiError(w, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", "the chunk before was too small")
 		return
 	}
-	if !s.receive(w, r, q, up) {
+	size, ok := s.receive(w, r, q, up)
+	if !ok {
 		return
 	}
-	up.short = int64(len(up.data)-before) < s.o.ChunkMinLength
+	status, said := http.StatusAccepted, size
+	s.mu.Lock()
+	up.short = int64(size-before) < s.o.ChunkMinLength
 	if up.first == 0 {
-		up.first = len(up.data)
+		up.first = size
 	}
 	if s.o.StickyRange {
-		s.sessionStatus(w, q, http.StatusCreated, len(up.data), up.first)
-		return
+		status, said = http.StatusCreated, up.first
 	}
-	s.sessionStatus(w, q, http.StatusAccepted, len(up.data), len(up.data))
+	s.mu.Unlock()
+	s.sessionStatus(w, q, status, size, said)
 }
 
 func (s *Server) putUpload(w http.ResponseWriter, r *http.Request, q *Request, up *session) {
-	if !s.receive(w, r, q, up) {
+	if _, ok := s.receive(w, r, q, up); !ok {
 		return
 	}
 	s.dropSession(q.Ref)
@@ -176,11 +181,12 @@ func (s *Server) created(w http.ResponseWriter, repo string, d digest.Digest) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-// receive appends the request's body to the session. False means that the body was cut and the answer is given.
-func (s *Server) receive(w http.ResponseWriter, r *http.Request, q *Request, up *session) bool {
+// receive appends the request's body to the session, and returns how many bytes that has now. False means that the
+// answer is given.
+func (s *Server) receive(w http.ResponseWriter, r *http.Request, q *Request, up *session) (size int, ok bool) {
 	if r.ContentLength > maxUpload {
 		apiError(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "blob too large")
-		return false
+		return 0, false
 	}
 	var got []byte
 	var err error
@@ -199,9 +205,10 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, q *Request, up 
 	} else {
 		up.data = append(up.data, got...)
 	}
+	size = len(up.data)
 	s.mu.Unlock()
 	if err == nil {
-		return true
+		return size, true
 	}
 	if s.o.ForgetUploads {
 		s.dropSession(q.Ref)
