@@ -40,6 +40,9 @@ Names at the target are made as by ferry unpack: the source's host is dropped (o
 --map, --root, --flatten and the prefix. --dry-run prints the table of names, what there is already and what would be
 moved. An image that would be copied onto itself is left as it is.
 
+A target that is a Harbor is asked for its projects, rights, quotas and immutable tags before anything moves.
+--create-projects makes the projects that it lacks.
+
 When an image cannot be found at its source, or lacks a platform, nothing is moved, unless --keep-going. What fails later
 fails alone. The images that failed are printed on stdout, as lines for -f, and the exit code is 4.`,
 		Example: `  ferry copy -f images.list harbor.example/k8s

@@ -27,7 +27,7 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 	if err := d.findProjects(ctx); err != nil {
 		return d.to.explain(err)
 	}
-	if err := d.survey(ctx); err != nil {
+	if err := d.survey(ctx, d.names); err != nil {
 		return d.to.explain(err)
 	}
 	for _, step := range d.steps {
@@ -199,13 +199,13 @@ func planRows(images []registry.Resolved, naming *registry.Naming) ([]registry.P
 }
 
 // survey asks what the names mean at the target now.
-func (d *delivery) survey(ctx context.Context) error {
+func (d *delivery) survey(ctx context.Context, names []*plannedName) error {
 	if d.to.target == nil {
 		return nil
 	}
 	var jobs []oci.Job
 	var asked []*plannedName
-	for _, n := range d.names {
+	for _, n := range names {
 		if n.closed() {
 			continue
 		}

@@ -33,6 +33,9 @@ Names at the target: the source's host is dropped (or kept with --keep-host), th
 the prefix. A name of one segment, such as pause, goes to root/pause on a target that is a bare host. --dry-run
 prints the table of names and what is there already, and moves nothing. oci:DIR keeps all names.
 
+A target that is a Harbor is asked for its projects, rights, quotas and immutable tags before anything moves.
+--create-projects makes the projects that it lacks.
+
 Damage stops the run with exit code 3. With --keep-going all images that it does not hit are pushed, and the exit code
 is 4. From a pipe, tags are set only after the end of the bundle was seen and proven, and damage always stops the run.
 Images that pack could not get are repeated as a warning; they do not change the exit code.
