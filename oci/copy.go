@@ -39,8 +39,9 @@ type CopyOptions struct {
 	// Transfers is how many requests, of which each may move a blob, are under way at once to each host of the sink; 0
 	// means 8.
 	Transfers int
-	// Patience is how long one host of the sink may hold up the others where they read a blob together, beyond three
-	// times as long as it takes without that host; 0 means 10 seconds. Then it goes on by itself.
+	// Patience is how long one host of the sink may hold up the others where they read a blob together: when it stands
+	// still, and, when it is slow, beyond three times as long as the blob takes without it. Then it goes on by itself. 0
+	// means 10 seconds.
 	Patience time.Duration
 	// LargestFirst moves large blobs first, so that none is left alone at the end. Without it, and whenever the source
 	// can give its blobs only in order, see [OrderedSource], they are taken in the order of a bundle: configs, then

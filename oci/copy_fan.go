@@ -203,7 +203,8 @@ type reading struct {
 	err        error  // that the source ended with, early
 
 	began time.Time
-	held  map[string]time.Duration // how long each group has held up others
+	held  map[string]time.Duration // how long each group has held up others, in all
+	still map[string]time.Duration // and since it has read anything
 }
 
 // begin starts to read. The caller holds f.mu.
@@ -212,7 +213,7 @@ func (f *fan) begin(ctx context.Context, from Repository, offset int64) {
 	r := &reading{
 		f: f, from: from, cancel: cancel, readers: map[*fanReader]bool{},
 		window: make([]byte, min(f.d.Size-offset, fanWindow)), start: offset, base: offset, head: offset,
-		began: time.Now(), held: map[string]time.Duration{},
+		began: time.Now(), held: map[string]time.Duration{}, still: map[string]time.Duration{},
 	}
 	f.now = r
 	f.c.fans.readings.Go(func() { r.run(ctx) })
@@ -328,7 +329,7 @@ func (r *reading) wait() {
 	began := time.Now()
 	r.f.changed.Wait()
 	for _, group := range slow {
-		r.held[group] += time.Since(began)
+		r.hold(group, time.Since(began))
 		if r.left(group) <= 0 {
 			r.leaveBehind(group)
 		}
@@ -345,11 +346,17 @@ func (r *reading) starves() bool {
 	return false
 }
 
-// left returns how much longer the group may hold up others: in all no longer than Patience, and three times as long as
-// everything else has taken.
+// hold notes that the group has held up others.
+func (r *reading) hold(group string, d time.Duration) {
+	r.held[group] += d
+	r.still[group] += d
+}
+
+// left returns how much longer the group may hold up others: no longer than Patience when it stands still, and in all
+// that and three times as long as everything else has taken.
 func (r *reading) left(group string) time.Duration {
-	held := r.held[group]
-	return r.f.c.o.Patience + 3*(time.Since(r.began)-held) - held
+	patience, held := r.f.c.o.Patience, r.held[group]
+	return min(patience-r.still[group], patience+3*(time.Since(r.began)-held)-held)
 }
 
 func (r *reading) leaveBehind(group string) {
@@ -417,6 +424,7 @@ func (m *fanReader) share(p []byte) (int, error) {
 			at := m.pos % int64(len(r.window))
 			n := copy(p, r.window[at:min(int64(len(r.window)), at+r.head-m.pos)])
 			m.pos += int64(n)
+			r.still[m.group] = 0
 			m.f.changed.Broadcast()
 			return n, nil
 		case r.err != nil:

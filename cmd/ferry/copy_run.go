@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -239,7 +241,24 @@ func (c *copying) describe() string {
 	return b.String()
 }
 
-func (c *copying) source() oci.Source { return c.from.Client }
+func (c *copying) source() oci.Source { return plannedSource{c.from.Client, c.cache} }
+
+// plannedSource is the registries of the source. It gives what was read for the plan, such as the config of an image that
+// is in no index, without asking again.
+type plannedSource struct {
+	*registry.Client
+	cache oci.Cache
+}
+
+func (s plannedSource) Open(
+	ctx context.Context, from oci.Repository, d oci.Descriptor, offset int64,
+) (io.ReadCloser, error) {
+	raw, err := s.cache.Manifest(ctx, d)
+	if err != nil || oci.CheckBytes(d, raw) != nil || offset < 0 || offset > d.Size {
+		return s.Client.Open(ctx, from, d, offset)
+	}
+	return io.NopCloser(bytes.NewReader(raw[offset:])), nil
+}
 
 func (c *copying) name() string { return copyWords.source }
 

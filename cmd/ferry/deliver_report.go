@@ -118,9 +118,10 @@ func (d *delivery) sayName(n *plannedName) {
 	}
 }
 
-// lacks reports whether it is known of some image that it cannot be had.
+// lacks reports whether it is known of some image that it cannot be had, or, when there shall be all tags or none, that it
+// cannot come to some target.
 func (d *delivery) lacks() bool {
-	return len(d.failed) > 0 || slices.ContainsFunc(d.names, func(n *plannedName) bool { return n.err != nil && !n.down })
+	return len(d.failed) > 0 || slices.ContainsFunc(d.names, func(n *plannedName) bool { return n.err != nil && (!n.down || d.o.Atomic) })
 }
 
 // verdict lists the images that failed, on stdout as lines that can be fed back, and returns the error that they make. The
