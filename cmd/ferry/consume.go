@@ -17,7 +17,7 @@ import (
 // an error of its disk, which often shows only then, comes while the store still has what it had. Manifests stay: they
 // are small, and registries count how often they are fetched. What is dropped is in the journal before.
 //
-// Fetching keeps within a window before the sealer: a blob is not begun before it lies, in the order of the bundle, less
+// Fetching keeps within a window ahead of the sealer: a blob is not begun before it lies, in the order of the bundle, less
 // than the window behind the first blob that has not been dropped. So the store holds no more than the window and
 // one blob, also when the output is slower than the network.
 //
