@@ -28,7 +28,7 @@ func (e *LineError) Error() string {
 	if e.Text == "" {
 		return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err)
 	}
-	return fmt.Sprintf("%s:%d: %.100q: %v", e.File, e.Line, e.Text, e.Err)
+	return fmt.Sprintf("%s:%d: %.100q: %v", e.File, e.Line, MaskUser(e.Text), e.Err)
 }
 
 func (e *LineError) Unwrap() error { return e.Err }

@@ -35,9 +35,20 @@ type Reference struct {
 func ParseReference(s string) (Reference, error) {
 	r, err := parseReference(s)
 	if err != nil {
-		return Reference{}, fmt.Errorf("reference %.100q: %w", s, err)
+		return Reference{}, fmt.Errorf("reference %.100q: %w", MaskUser(s), err)
 	}
 	return r, nil
+}
+
+// MaskUser returns a text that should be the name of an image or of a registry, and may have a user and a password in
+// front of a host, without these, for a message. What follows the @ of a digest has neither a dot nor a slash.
+func MaskUser(s string) string {
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] == '@' && strings.ContainsAny(s[i+1:], "./") {
+			return "***" + s[i:]
+		}
+	}
+	return s
 }
 
 // String returns the canonical full form, which [ParseReference] reads back as the same reference.
@@ -97,6 +108,9 @@ func checkText(s string) error {
 	}
 	if strings.ContainsFunc(s, unicode.IsSpace) {
 		return errors.New("white space inside")
+	}
+	if MaskUser(s) != s {
+		return errors.New("a user and a password do not belong in a reference")
 	}
 	if scheme, _, ok := strings.Cut(s, "://"); ok {
 		return fmt.Errorf("a reference is no URL, leave out %q", scheme+"://")

@@ -80,6 +80,8 @@ func TestParseReferenceRefuses(t *testing.T) {
 		{"space before", " nginx", "white space"},
 		{"new line", "nginx\n", "white space"},
 		{"URL", "https://quay.io/a/b", `leave out "https://"`},
+		{"user and password", "ada:se@cret/x@quay.io/a@" + digest256, "a user and a password do not belong"},
+		{"user and password in a URL", "https://ada:secret@quay.io/a", "a user and a password do not belong"},
 		{"docker transport", "docker://quay.io/a", `leave out "docker://"`},
 		{"upper case repository", "quay.io/Calico/node", `upper case 'C' in "Calico"`},
 		{"empty tag", "nginx:", "empty tag"},
@@ -156,4 +158,19 @@ func FuzzParseReferenceNeverPanics(f *testing.F) {
 			t.Fatalf("name of %d bytes", len(r.Name()))
 		}
 	})
+}
+
+func TestMaskUser(t *testing.T) {
+	for s, want := range map[string]string{
+		"": "", "quay.io/a/b:1": "quay.io/a/b:1", "quay.io/a@" + digest256: "quay.io/a@" + digest256, "a@b@c": "a@b@c",
+		"ada:secret@quay.io/a":                    "***@quay.io/a",
+		"ada:secret@localhost/a":                  "***@localhost/a",
+		"https://ada:se@cret/@quay.io":            "***@quay.io",
+		"ada:secret@quay.io/a:1@" + digest256:     "***@quay.io/a:1@" + digest256,
+		"ada:sec.ret/@quay.io:443/a@" + digest256: "***@quay.io:443/a@" + digest256,
+	} {
+		if got := MaskUser(s); got != want {
+			t.Errorf("%q: got %q, want %q", s, got, want)
+		}
+	}
 }

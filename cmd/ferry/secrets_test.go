@@ -194,6 +194,12 @@ func TestNoSecretIsTold(t *testing.T) {
 	must(false, canaryPassword+"\n"+canaryPassword, "unpack", "--dest-creds", canaryUser, "--dest-password-stdin", "k8s.tar", to.Host())
 	must(false, "", "unpack", "k8s.tar", canaryUser+":"+canaryPassword+"@"+to.Host())
 	must(false, "", "unpack", "k8s.tar", "https://"+canaryUser+":"+canaryPassword+"@"+to.Host())
+	for _, args := range [][]string{{"list"}, {"login"}, {"logout"}, {"pack", "-o", "l.tar"}, {"copy", to.Host() + "/k"}} {
+		for _, scheme := range []string{"", "https://"} {
+			must(false, "", append(args, scheme+canaryUser+":"+canaryPassword+"@reg.example:5000")...)
+			must(false, "", append(args, scheme+canaryUser+":"+canaryPassword+"@reg.example/pause:3.9")...)
+		}
+	}
 	must(false, "", "pack", "--mirror", to.Host()+"=http://"+canaryUser+":"+canaryPassword+"@"+to.Host(), "-o", "l.tar", image)
 
 	// A token in place of the password, and a proxy.

@@ -132,7 +132,7 @@ func parsePlace(s string) (oci.Repository, error) {
 		if inner := errors.Unwrap(err); inner != nil { // what ParseTarget calls a target is none here
 			err = inner
 		}
-		return oci.Repository{}, usagef("%.200s: %w", printable(s), err)
+		return oci.Repository{}, usagef("%.200s: %w", printable(oci.MaskUser(s)), err)
 	}
 	if place.Host == "docker.io" && place.Path != "" && !strings.Contains(place.Path, "/") {
 		place.Path = "library/" + place.Path
