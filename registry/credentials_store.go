@@ -199,7 +199,7 @@ func (f *loginFile) write() (err error) {
 	defer os.Remove(tmp.Name()) // after the rename there is nothing left to remove
 	_, err = tmp.Write(raw.Bytes())
 	if err == nil {
-		err = tmp.Sync()
+		err = errors.Join(keepOwner(tmp, f.path), tmp.Sync())
 	}
 	if err := errors.Join(err, tmp.Close()); err != nil {
 		return err

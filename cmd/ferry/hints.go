@@ -22,6 +22,7 @@ func connectionHints(err error) []string {
 	var server *registry.TokenServerError
 	var unreachable *registry.UnreachableError
 	var quota *registry.QuotaError
+	var unkept *unkeptError
 	if told := pushHints(err); told != nil {
 		return told
 	}
@@ -40,6 +41,8 @@ func connectionHints(err error) []string {
 	case errors.Is(err, registry.ErrNoHelper):
 		return []string{"install the helper, or take credsStore or credHelpers, which name it, out of the file; " +
 			"REGISTRY_AUTH_FILE=FILE keeps logins in a file of its own"}
+	case errors.As(err, &unkept):
+		return []string{"the registry takes the password; REGISTRY_AUTH_FILE=FILE keeps it in a file of its own"}
 	case errors.Is(err, oci.ErrDenied):
 		return deniedHints(err, f)
 	case errors.As(err, &server):

@@ -64,12 +64,18 @@ func runLogin(ctx context.Context, o loginOptions, std *stdio) error {
 	}
 	where, err := registry.SaveCredential(ctx, path, host, login)
 	if err != nil {
-		return err
+		return &unkeptError{err}
 	}
 	std.say("logged in to %s as %s; the password is in %s", host, login.Username, where)
 	tellRivals(ctx, files, path, host, std)
 	return nil
 }
+
+// unkeptError says that a login is good and could not be kept. Its text is that of the error inside.
+type unkeptError struct{ err error }
+
+func (e *unkeptError) Error() string { return e.err.Error() }
+func (e *unkeptError) Unwrap() error { return e.err }
 
 // credential returns the user name and the password from wherever they are.
 func (o *loginOptions) credential(host string, std *stdio) (registry.Credential, error) {
