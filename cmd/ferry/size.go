@@ -102,6 +102,8 @@ func parseRate(s string) (int64, error) {
 		return 0, fmt.Errorf("rate %.40q: %w", s, err)
 	case n == 0:
 		return 0, fmt.Errorf("rate %.40q: less than a byte a second", s)
+	case unit == "" && n < 1000: // somebody thinks of megabytes
+		return 0, fmt.Errorf("rate %.40q: of what? want a unit as Mbit or MB", s)
 	}
 	return n, nil
 }

@@ -115,6 +115,7 @@ func TestParseRate(t *testing.T) {
 		{"1000", 1000, ""},
 		{"10M", 10_000_000, ""},
 
+		{"20", 0, "of what?"},
 		{"20Mb", 0, "bits or bytes?"},
 		{"20 kb/s", 0, "bits or bytes?"},
 		{"20Mbps", 0, "bits or bytes?"},
