@@ -40,16 +40,23 @@ func (e *deniedError) about() []usedLogin {
 
 // deniedHints says what may be wrong with a credential, or where one was looked for.
 func deniedHints(err error, f endFlags) []string {
-	login := fmt.Sprintf("log in with `ferry login HOST`, or give %s USER", f.name("creds"))
+	login := func(host string) string {
+		return fmt.Sprintf("log in with `ferry login %s`, or give %s USER", host, f.name("creds"))
+	}
 	var denied *deniedError
 	if !errors.As(err, &denied) {
-		return []string{login}
+		return []string{login("HOST")}
 	}
 	var told []string
-	anonymous := true
-	for _, u := range denied.about() {
+	anonymous, host := true, "HOST"
+	for i, u := range denied.about() {
 		if u.kind != loginNone {
 			anonymous = false
+		}
+		if i == 0 {
+			host = u.host
+		} else if u.host != host {
+			host = "HOST"
 		}
 		for _, hint := range u.hints() {
 			if !slices.Contains(told, hint) {
@@ -61,7 +68,7 @@ func deniedHints(err error, f endFlags) []string {
 		if len(denied.looked) > 0 {
 			told = append(told, "credentials were looked for in "+strings.Join(denied.looked, ", "))
 		}
-		told = append(told, login)
+		told = append(told, login(host))
 	}
 	return told
 }

@@ -29,12 +29,12 @@ func TestDeniedHints(t *testing.T) {
 		{"ECR", "1.ecr.aws", as("AWS"), "config.json", []string{"12 hours: aws ecr get-login-password | ferry login -u AWS --password-stdin 1.ecr.aws"}, ""},
 		{"an empty password", "h.io", registry.Credential{Username: "ada"}, "config.json", []string{"the password there is empty", "ferry login h.io"}, ""},
 		{"a token", "h.io", registry.Credential{RefreshToken: "hunter2"}, "config.json", []string{"a token (config.json), which may have expired: `ferry login h.io`"}, ""},
-		{"nobody", "h.io", registry.Credential{}, "no credentials", []string{"looked for in /a/config.json", "ferry login HOST"}, "told"},
+		{"nobody", "h.io", registry.Credential{}, "no credentials", []string{"looked for in /a/config.json", "ferry login h.io"}, "told"},
 		{
 			"a helper that is not there", "h.io",
 			registry.Credential{},
 			"no credentials; docker-credential-x: there is no such program on PATH",
-			[]string{"docker-credential-x: there is no such program", "ferry login HOST"},
+			[]string{"docker-credential-x: there is no such program", "ferry login h.io"},
 			"",
 		},
 	} {
