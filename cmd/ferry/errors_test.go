@@ -88,6 +88,8 @@ func TestHints(t *testing.T) {
 		},
 		{"a source that has no such repository", sideSource.at(refused("h", "POST", 404, "NAME_UNKNOWN")), nil, ""},
 		{"a question for a repository that is not there", sideDest.at(refused("h", "GET", 404, "NAME_UNKNOWN")), nil, ""},
+		{"quota", sideSource.at(&registry.QuotaError{Host: "h", Err: &registry.Error{Host: "h", Status: 429}}), []string{"--wait-quota"}, "--transfers"},
+		{"429 to the last", sideSource.at(refused("h", "GET", 429, "")), []string{"--transfers 2", "--requests-per-second 5"}, "quota"},
 		{"store in use", fmt.Errorf("store: %w", oci.ErrLocked), []string{"--store DIR"}, ""},
 		{"disk full", &fs.PathError{Op: "write", Err: syscall.ENOSPC}, []string{"free some space"}, ""},
 		{"later version", bundle.ErrVersion, []string{"this is ferry"}, ""},

@@ -29,6 +29,8 @@ func connectionHints(err error) []string {
 	switch {
 	case errors.As(err, &quota):
 		return []string{"--wait-quota waits until the quota opens again, and goes on; Docker Hub gives more to those who log in"}
+	case isTooMany(err):
+		return []string{"the registry gets too many requests: --transfers 2 makes fewer at once, --requests-per-second 5 fewer in all"}
 	case errors.As(err, &certificate):
 		return certificateHints(certificate, f)
 	case errors.As(err, &client):
@@ -52,6 +54,12 @@ func connectionHints(err error) []string {
 		return []string{fmt.Sprintf("check the name and the port; if only a proxy leads there, give it with HTTPS_PROXY or %s URL", f.name("proxy"))}
 	}
 	return nil
+}
+
+// isTooMany reports whether a registry said 429 to the last.
+func isTooMany(err error) bool {
+	var status *registry.Error
+	return errors.As(err, &status) && status.Status == http.StatusTooManyRequests
 }
 
 // certificateHints says whom to trust, and warns of a proxy that reads along.
