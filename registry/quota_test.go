@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
+	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -112,6 +114,46 @@ func TestQuotaWaitIsCanceled(t *testing.T) {
 	c := NewClient(Options{WaitQuota: true, Events: func(Event) { cancel() }}) // with the real clock
 	_, err := c.Open(ctx, repoOf(h.Server, "a/b"), h.d, 0)
 	checkErr(t, err, context.Canceled)
+}
+
+// Docker Hub is named as references name it, and counts whether it says so or not; others only where they say so.
+func TestQuotasByName(t *testing.T) {
+	for name, test := range map[string]struct {
+		host string
+		says bool
+		want map[string]Quota
+	}{
+		"Docker Hub":                  {"docker.io", true, map[string]Quota{"docker.io": {Limit: 100, Left: 36, Window: 6 * time.Hour, Counted: 1}}},
+		"Docker Hub, unsaid":          {"docker.io", false, map[string]Quota{"docker.io": {Left: -1, Counted: 1}}},
+		"another registry, that says": {"quay.example", true, map[string]Quota{"quay.example": {Limit: 100, Left: 36, Window: 6 * time.Hour, Counted: 1}}},
+		"another registry":            {"quay.example", false, map[string]Quota{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := registrytest.New(t, registrytest.Options{TLS: true})
+			raw := []byte(`{"schemaVersion":2}`)
+			d := srv.AddManifest("a/b", oci.MediaTypeDockerManifest, raw)
+			if test.says {
+				srv.SetQuota(37)
+			}
+			c, _ := newTestClient(t, srv, Options{Host: func(string) HostOptions { return HostOptions{Scheme: SchemeHTTPS, InsecureSkipVerify: true} }})
+			addr, err := net.ResolveTCPAddr("tcp", srv.Host())
+			if err != nil {
+				t.Fatal(err)
+			}
+			dialOnly(t, c, test.host, addr)
+			from := oci.Repository{Host: test.host, Path: "a/b"}
+			ref := oci.Reference{Repository: from, Digest: d.Digest}
+			if _, err := c.Resolve(context.Background(), ref); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := readAll(c, from, d); err != nil || !bytes.Equal(got, raw) {
+				t.Fatalf("got %q and error %v", got, err)
+			}
+			if got := c.Quotas(); !maps.Equal(got, test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
 }
 
 func TestIsQuota(t *testing.T) {
