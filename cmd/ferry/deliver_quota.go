@@ -50,11 +50,15 @@ func (d *delivery) checkQuota(ctx context.Context, p *harborProject) error {
 	if err != nil {
 		return err
 	}
-	lacking := needs.without(whole)
-	found, err := d.sizeAtTarget(ctx, lacking)
+	lacking, found := needs.without(whole), int64(0)
+	if quota.Used > whole.size() {
+		if found, err = d.sizeAtTarget(ctx, lacking); err != nil {
+			return err
+		}
+	}
 	lacks := lacking.size() - found
-	if err != nil || lacks <= free {
-		return err
+	if lacks <= free {
+		return nil
 	}
 	text := fmt.Sprintf("%s: quota %s, ", p, formatBinary(quota.Hard))
 	if quota.Used > 0 {

@@ -86,6 +86,13 @@ func TestHints(t *testing.T) {
 			[]string{"aws ecr-public create-repository --region us-east-1 --repository-name pause"},
 			"k8s/",
 		},
+		{
+			"a repository that is a command", sideDest.at(&registry.Error{
+				Host: "1.dkr.ecr.eu-west-1.amazonaws.com", Method: "POST", URL: "https://x/v2/$(rm -rf ~)/blobs/uploads/", Status: 404, Code: "NAME_UNKNOWN",
+			}),
+			[]string{"no repository that is not there"},
+			"rm",
+		},
 		{"a source that has no such repository", sideSource.at(refused("h", "POST", 404, "NAME_UNKNOWN")), nil, ""},
 		{"a question for a repository that is not there", sideDest.at(refused("h", "GET", 404, "NAME_UNKNOWN")), nil, ""},
 		{"quota", sideSource.at(&registry.QuotaError{Host: "h", Err: &registry.Error{Host: "h", Status: 429}}), []string{"--wait-quota"}, "--transfers"},

@@ -72,11 +72,14 @@ func found(re *regexp.Regexp, errs []*registry.Error) []string {
 	return all
 }
 
+// plainName is what may stand in a command that users are told to give: a registry can redirect to any URL.
+var plainName = regexp.MustCompile(`^[a-z0-9][a-z0-9._/-]*$`)
+
 // repositories returns those that the errors are about, each once.
 func repositories(errs []*registry.Error) []string {
 	var all []string
 	for _, e := range errs {
-		if repo := e.Repository(); repo != "" && !slices.Contains(all, repo) {
+		if repo := e.Repository(); plainName.MatchString(repo) && !slices.Contains(all, repo) {
 			all = append(all, repo)
 		}
 	}
@@ -111,6 +114,8 @@ func createRepositories(errs []*registry.Error) string {
 	region := ecrHost.FindStringSubmatch(e.Host)
 	command := ""
 	switch {
+	case len(names) == 0:
+		return "the registry takes no repository that is not there"
 	case e.Host == "public.ecr.aws":
 		for i, name := range names { // behind the alias of the registry
 			_, names[i], _ = strings.Cut(name, "/")

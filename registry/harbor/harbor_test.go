@@ -382,6 +382,13 @@ func TestProjectsOfUsersByOIDC(t *testing.T) {
 	if _, known, err := c.Quota(t.Context(), "mine"); known || err != nil {
 		t.Errorf("quota: got known %v, %v", known, err)
 	}
+	addImage(t, h, "mine/x", "x", "v1")
+	if repos, err := c.Repositories(t.Context(), "mine"); err != nil || len(repos) != 1 {
+		t.Errorf("repositories: got %v, %v", repos, err)
+	}
+	if fixed, err := c.TagImmutable(t.Context(), "mine", "x", "v1"); fixed || err != nil {
+		t.Errorf("a tag of which Harbor does not tell: got %v, %v", fixed, err)
+	}
 	if created, err := c.CreateProject(t.Context(), "new", false); !created || err != nil {
 		t.Errorf("a new project: got %v, %v", created, err)
 	}

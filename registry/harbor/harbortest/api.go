@@ -64,7 +64,7 @@ func (h *Server) routeAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parts := strings.Split(path, "/")
-	if !h.knows(r) || h.o.OIDC && (r.Method == http.MethodHead || parts[0] == "projects" && len(parts) < 4 && path != "projects") {
+	if !h.knows(r) || h.o.OIDC && !takesSecret(r.Method, path, parts) {
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "unauthorized")
 		return
 	}
@@ -80,6 +80,13 @@ func (h *Server) routeAPI(w http.ResponseWriter, r *http.Request) {
 	default:
 		refuse(w, http.StatusNotFound, "NOT_FOUND", "the resource is not found")
 	}
+}
+
+// takesSecret reports whether Harbor takes the secret of a user of OIDC for a question.
+func takesSecret(method, path string, parts []string) bool {
+	last := parts[len(parts)-1]
+	isList := path == "projects" || path == "labels" || last == "repositories" || last == "artifacts"
+	return method == http.MethodGet && isList || method == http.MethodPost && path == "projects"
 }
 
 // knows reports whether the request comes from the user of the registry.
