@@ -43,8 +43,9 @@ moved. An image that would be copied onto itself is left as it is.
 A target that is a Harbor is asked for its projects, rights, quotas and immutable tags before anything moves.
 --create-projects makes the projects that it lacks.
 
-When an image cannot be found at its source, or lacks a platform, nothing is moved, unless --keep-going. What fails later
-fails alone. The images that failed are printed on stdout, as lines for -f, and the exit code is 4.`,
+When an image cannot be found at its source, or lacks a platform, nothing is moved, unless --keep-going. What a quota keeps
+back, and what fails later, fails alone. The images that failed are printed on stdout, as lines for -f, and the exit code
+is 4.`,
 		Example: `  ferry copy -f images.list harbor.example/k8s
   ferry copy --dry-run -f images.list --platform linux/amd64,linux/arm64 harbor.example/k8s
   ferry copy -f images.list harbor.example/k8s --to standby.example/k8s

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/registry"
 )
 
 // report prints what was done and returns the error that the run ends with. ended is why it ended early, if it did.
@@ -119,9 +120,13 @@ func (d *delivery) sayName(n *plannedName) {
 }
 
 // lacks reports whether it is known of some image that it cannot be had, or, when there shall be all tags or none, that it
-// cannot come to some target.
+// cannot come to some target. What a quota keeps back today can be had tomorrow, when what moves now is done.
 func (d *delivery) lacks() bool {
-	return len(d.failed) > 0 || slices.ContainsFunc(d.names, func(n *plannedName) bool { return n.err != nil && (!n.down || d.o.Atomic) })
+	var quota *registry.QuotaError
+	return slices.ContainsFunc(d.failed, func(f failedImage) bool { return !errors.As(f.err, &quota) }) ||
+		slices.ContainsFunc(d.names, func(n *plannedName) bool {
+			return n.err != nil && (d.o.Atomic || !n.down && !errors.As(n.err, &quota))
+		})
 }
 
 // verdict lists the images that failed, on stdout as lines that can be fed back, and returns the error that they make. The
