@@ -1,5 +1,10 @@
 package deflate
 
+import (
+	"bytes"
+	"slices"
+)
+
 const (
 	// WindowSize is how far back a match can reach, in bytes.
 	WindowSize = 32 << 10
@@ -14,6 +19,8 @@ type Token uint32
 const (
 	matchFlag Token = 1 << 31
 	longFlag  Token = 1 << 30 // 258 bytes are written as code 284 and 31, and not as code 285
+
+	matchUnused Token = 0x3f<<24 | 1<<15
 )
 
 // Literal returns the token of one byte.
@@ -24,6 +31,13 @@ func Literal(b byte) Token { return Token(b) }
 func Match(length, distance int) Token {
 	return matchFlag | Token(length-MinMatch)<<16 | Token(distance-1)
 }
+
+// LongMatch returns the token of a match of [MaxMatch] bytes that is written as code 284 with 31 in its extra bits, in
+// place of code 285. No known encoder writes it, and decoders take it.
+func LongMatch(distance int) Token { return Match(MaxMatch, distance) | longFlag }
+
+// IsLong reports whether t is a [LongMatch].
+func (t Token) IsLong() bool { return t&longFlag != 0 }
 
 // IsMatch reports whether t is a match.
 func (t Token) IsMatch() bool { return t&matchFlag != 0 }
@@ -64,6 +78,22 @@ type Block struct {
 	Raw    []byte  // of a Stored block, at most 65,535 bytes
 	// Padding has the bits between the head of a Stored block and its length, the first one lowest. Encoders write zeros.
 	Padding uint8
+}
+
+// Equal reports whether b and other are written with the same bits at the same place. Fields that the kind of a block does
+// not have do not count.
+func (b *Block) Equal(other *Block) bool {
+	if b.Kind != other.Kind || b.Final != other.Final {
+		return false
+	}
+	switch b.Kind {
+	case Stored:
+		return b.Padding == other.Padding && bytes.Equal(b.Raw, other.Raw)
+	case Dynamic:
+		return b.Header.Equal(&other.Header) && slices.Equal(b.Tokens, other.Tokens)
+	default:
+		return slices.Equal(b.Tokens, other.Tokens)
+	}
 }
 
 // Header is how a dynamic block tells the lengths of its codes. It keeps what was written and not what it means, as there
