@@ -94,8 +94,8 @@ func platformName(p oci.Platform) string {
 
 // lackingError returns the error of a plan in which images lack platforms, of which the table has been written.
 func lackingError(plan *oci.Plan, lacks *oci.MissingPlatformsError) error {
-	return &partialError{fmt.Errorf("%d of %s lack a platform that was asked for; --platform-missing=available takes what there is, "+
-		"--platform-missing=drop leaves them out", len(lacks.Images), plural(len(plan.Images), "image"))}
+	return &partialError{fmt.Errorf("%d of %s without a platform that was asked for; --platform-missing=available takes what "+
+		"there is, --platform-missing=drop leaves them out", len(lacks.Images), plural(len(plan.Images), "image"))}
 }
 
 // writePlatforms writes the table of images that lack a platform.
