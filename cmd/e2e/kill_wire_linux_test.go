@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ferry-oci/ferry/cmd/e2e/distribution"
+	"github.com/ferry-oci/ferry/cmd/e2e/link"
 )
 
 // underWay returns the bytes that the kernel holds for connections with the registry at host: sent and not read.
@@ -45,6 +46,23 @@ func underWay(host string) (n int64, err error) {
 	return n, nil
 }
 
+// drained returns when the kernel holds no bytes for connections with the hosts.
+func (w *world) drained(hosts ...string) {
+	w.Helper()
+	for _, host := range hosts {
+		for {
+			n, err := underWay(host)
+			if err != nil {
+				w.Error(err)
+			}
+			if n == 0 {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}
+
 // killedAt runs a command, lets n bytes pass the wire, and kills it when all that was sent has been read: what it knows
 // then is all its own doing, and none of the kernel's buffers.
 func (w *world) killedAt(trip *tripwire, server *distribution.Server, n int64, args ...string) {
@@ -54,16 +72,7 @@ func (w *world) killedAt(trip *tripwire, server *distribution.Server, n int64, a
 	go func() {
 		defer close(read)
 		<-tripped
-		for {
-			n, err := underWay(server.Host())
-			if err != nil {
-				w.Error(err)
-			}
-			if n == 0 {
-				return
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
+		w.drained(server.Host())
 	}()
 	w.killedWhen(read, args...)
 	trip.release()
@@ -117,4 +126,45 @@ func TestUnpackKilledMovesLittleTwice(t *testing.T) {
 			w.arrived()
 		})
 	}
+}
+
+// Debian's docker-registry, of the line that Harbor ships, keeps the bytes of an upload that was cut, and says 404 to who
+// asks for it: what it offers to go on with is the place where the request began. So that upload begins anew, once, over a
+// line that counts.
+func TestDebianUploadKilled(t *testing.T) {
+	s, err := largeStock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const content = largeLayers * largeSize
+	const others = 1 << 20 // more than all that is sent beside the content
+	w := newWorldOf(t, s, distribution.Options{}, distribution.Options{})
+	registry := debianRegistry(t, w.targetRoot, "", "")
+	line, err := link.Start(t.Context(), registry, link.Options{Rate: 50e6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer line.Close()
+	to := line.Host() + "/" + prefix
+	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst")
+	half := make(chan struct{})
+	go func() {
+		defer close(half)
+		for up := int64(0); up < content/2 && t.Context().Err() == nil; up, _ = line.Passed() {
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	w.killedWhen(half, "unpack", "k8s.tar.zst", to)
+	w.drained(line.Host(), registry)
+	before, _ := line.Passed()
+	w.ok("unpack", "k8s.tar.zst", to)
+	after, _ := line.Passed()
+	t.Logf("%d bytes before the kill, %d after it", before, after-before)
+	if before >= content {
+		t.Error("the kill came too late")
+	}
+	if after-before > content+others {
+		t.Errorf("%d bytes were sent after the kill, the images have %d", after-before, content)
+	}
+	w.arrived()
 }
