@@ -30,6 +30,8 @@ var pushRefusals = []pushRefusal{
 		return "projects that a Harbor lacks are made by --create-projects, or in its web pages: " +
 			strings.Join(found(missingProject, errs), ", ")
 	}},
+	{is: says(`in read only mode`), hint: sure("an administrator has set the Harbor to read only, and ends that under " +
+		"Configuration > System Settings; the same command goes on then")},
 	{is: says(`to a proxy project`), hint: sure("the project is a cache of another registry; choose another one")},
 	{is: isCreateProject, hint: sure("to make projects takes an administrator, or a robot of the system with the right to create them; " +
 		"such a one can make them for you, too")},
