@@ -116,6 +116,8 @@ const (
 	// EventAway comes once for a registry that cannot be reached and whose mirrors are asked for what is about its
 	// manifests.
 	EventAway
+	// EventForeign comes when a layer that the registry lacks is read from the Host of one of its URLs.
+	EventForeign
 )
 
 // Event tells of a disturbance that the client gets over by itself.

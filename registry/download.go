@@ -220,6 +220,9 @@ func (r *download) request() (*http.Response, error) {
 		resp, via, err := r.c.sendVia(r.ctx, k)
 		r.via = via
 		if n > min(addressesAnew, r.c.opts.Retries) || !r.expired(err) {
+			if errors.Is(err, oci.ErrNotFound) && len(r.d.URLs) > 0 {
+				resp, err = r.elsewhere(k, err)
+			}
 			return resp, err
 		}
 		wait := r.c.clock.backoff(n)
@@ -228,6 +231,15 @@ func (r *download) request() (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+// elsewhere asks for a layer that the registry lacks at its URLs.
+func (r *download) elsewhere(k call, lacks error) (*http.Response, error) {
+	h, err := r.c.host(r.from.Host)
+	if err != nil {
+		return nil, err
+	}
+	return r.c.foreign(r.ctx, h, r.d, k.header, k.want, lacks)
 }
 
 // addressesAnew is how often in a row the registry is asked for another address of a blob.

@@ -107,4 +107,5 @@ func TestForeignLayers(t *testing.T) {
 	w.arrived()
 	strict := startRegistry(t, distribution.Options{})
 	w.expect(1, w.ferry("unpack", "windows.tar.zst", strict.Host()+"/"+prefix), "invalid URL on layer", "validation.manifests.urls.allow")
+	w.expect(0, w.ferry("unpack", "--rewrite-foreign-layers", "windows.tar.zst", strict.Host()+"/"+prefix), "rewritten: ")
 }

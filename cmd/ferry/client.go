@@ -62,6 +62,8 @@ func showEvent(std *stdio, e registry.Event) {
 	case registry.EventNotListed:
 		std.detail("%s: does not list what belongs to its images, so signatures that only a list tells of are left out: %v",
 			e.Host, e.Why)
+	case registry.EventForeign:
+		std.detail("%s: a foreign layer is read from here: %v", e.Host, e.Why)
 	case registry.EventAway:
 		std.warn("%s cannot be reached; what belongs to its images is what its mirrors tell", e.Host)
 	case registry.EventFewer:

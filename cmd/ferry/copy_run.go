@@ -175,7 +175,11 @@ func (c *copying) findUntagged(ctx context.Context, names []*plannedName) error 
 			continue
 		}
 		group.Go(func() error {
-			has, err := c.to.Has(ctx, n.target.Repository, c.images[n.image.ref].Root.Descriptor)
+			root := c.images[n.image.ref].Root
+			if n.root != nil {
+				root = n.root
+			}
+			has, err := c.to.Has(ctx, n.target.Repository, root.Descriptor)
 			if has {
 				n.current = n.want
 			}

@@ -37,6 +37,7 @@ type deliverOptions struct {
 	Recheck bool // walk images whose tag is right already
 
 	NoReferrers bool // leave what belongs to the images
+	Ordinary    bool // make ordinary layers of foreign ones
 }
 
 func (o *deliverOptions) add(set *pflag.FlagSet) {
@@ -51,6 +52,8 @@ func (o *deliverOptions) add(set *pflag.FlagSet) {
 	set.BoolVar(&o.DryRun, "dry-run", false, "print the names at the target and what is there, and move nothing")
 	set.BoolVar(&o.Atomic, "atomic", false, "set all tags at the end, and none when an image failed")
 	set.BoolVar(&o.NoReferrers, "no-referrers", false, "leave signatures, SBOMs and whatever else belongs to the images")
+	set.BoolVar(&o.Ordinary, "rewrite-foreign-layers", false,
+		"make ordinary layers of those that name URLs, as Windows' have; such images get another digest")
 	set.BoolVar(&o.Recheck, "recheck", false, "look for every blob of images whose tag is right already, too")
 }
 
@@ -70,6 +73,9 @@ func (o *deliverOptions) check() error {
 	}
 	if err := o.Dest.check(); err != nil {
 		return err
+	}
+	if o.Ordinary && o.Merge.Platforms {
+		return usagef("--rewrite-foreign-layers: it cannot be combined with --merge-platforms")
 	}
 	if _, err := o.Dest.authorities(); err != nil {
 		return err
@@ -344,31 +350,20 @@ func (d *delivery) blame(err error) error {
 	return d.from.blame(err)
 }
 
-// nameUntagged gives what has only a digest a name in a layout, where it could not be found without: images, and what
-// belongs to images. A registry needs no such name.
+// nameUntagged gives the images that have only a digest their names in a layout, which without a name could not be
+// found there. A registry needs no such name.
 func (d *delivery) nameUntagged(ctx context.Context, jobs []oci.Job, names []*plannedName) error {
 	if !d.o.toLayout() {
 		return nil
 	}
 	for i, n := range names {
-		if n.err != nil {
+		if n.target.Tag != "" || n.err != nil {
 			continue
 		}
-		var untagged []*oci.Node
-		if n.target.Tag == "" {
-			untagged = append(untagged, jobs[i].Root)
-		}
-		for _, a := range jobs[i].Attached {
-			if a.Tag == "" {
-				untagged = append(untagged, a.Root)
-			}
-		}
-		for _, root := range untagged {
-			at := n.target.Repository
-			at.Path += "@" + root.Digest.String()
-			if err := d.to.Tag(ctx, at, "", root.Descriptor, root.Raw); err != nil {
-				return err
-			}
+		root, at := jobs[i].Root, n.target.Repository
+		at.Path += "@" + root.Digest.String()
+		if err := d.to.Tag(ctx, at, "", root.Descriptor, root.Raw); err != nil {
+			return err
 		}
 	}
 	return nil

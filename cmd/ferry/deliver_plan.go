@@ -30,6 +30,11 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 	if err := d.survey(ctx, d.names); err != nil {
 		return d.to.explain(err)
 	}
+	if d.o.Ordinary {
+		if err := d.rewriteForeign(ctx); err != nil {
+			return err
+		}
+	}
 	for _, step := range d.steps {
 		if err := step(ctx, d.names); err != nil {
 			return err

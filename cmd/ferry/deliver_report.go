@@ -51,7 +51,7 @@ func (d *delivery) say(r *oci.Report, whole bool) {
 	for _, c := range counts {
 		failed += c.failed
 	}
-	nothing := whole && failed == 0 && r.Moved+r.Mounted+r.Manifests+r.Tags == 0
+	nothing := whole && failed == 0 && r.Moved+r.Mounted+r.Manifests+r.Tags+r.Attached == 0
 	rest := "failed"
 	if !whole { // the run ended before most of them were tried
 		rest = "not finished"
@@ -105,6 +105,9 @@ func (d *delivery) sayReferrers(r *oci.Report) {
 func (d *delivery) sayName(n *plannedName) {
 	if len(n.target.Renamed) > 0 && n.err == nil {
 		d.std.say("renamed: %s is %s (%s)", n.image.ref.Name(), n.target, strings.Join(n.target.Renamed, ", "))
+	}
+	if n.rewritten() && n.err == nil {
+		d.std.say("rewritten: %s has ordinary layers in place of foreign ones, and is %s, not %s", n.target, n.want, n.image.digest)
 	}
 	switch {
 	case n.err != nil:

@@ -36,7 +36,8 @@ var pushRefusals = []pushRefusal{
 	{is: isCreateProject, hint: sure("to make projects takes an administrator, or a robot of the system with the right to create them; " +
 		"such a one can make them for you, too")},
 	{is: says(`(invalid|missing) URL on layer`), hint: sure("layers that are to be had elsewhere, as those of Windows, are taken by CNCF " +
-		"distribution only from hosts that its validation.manifests.urls.allow names")},
+		"distribution only from hosts that its validation.manifests.urls.allow names; --rewrite-foreign-layers makes ordinary " +
+		"ones of them, which gives the image another digest")},
 	{is: isUnknownName, hint: createRepositories},
 	{is: isHost("docker.io"), login: true, hint: sure("the first part of a name on Docker Hub is a user or an organization, " +
 		"which has to be there, and in which this user may push")},

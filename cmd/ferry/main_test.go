@@ -54,8 +54,10 @@ func TestScripts(t *testing.T) {
 			"signed": inStory((*story).signed),
 			"retag":  inStory((*story).retag),
 			"watch":  inStory((*story).watch),
+			"unlist": inStory((*story).unlist),
 
-			"put-old": inStory((*story).putOld),
+			"put-old":     inStory((*story).putOld),
+			"put-windows": inStory((*story).putWindows),
 
 			"proxy":  inStory((*story).proxy),
 			"served": inStory((*story).served),

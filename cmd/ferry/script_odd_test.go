@@ -8,6 +8,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ferry-oci/ferry/oci"
 	"github.com/ferry-oci/ferry/oci/ocitest"
 )
 
@@ -27,6 +28,8 @@ func init() {
 		"without-layers": func() *ocitest.Graph {
 			return odd(`,"artifactType":"application/vnd.example.mark"`, ocispec.MediaTypeImageManifest, emptyConfig())
 		},
+		"windows":  func() *ocitest.Graph { return windowsImage("https://mcr.invalid") },
+		"ordinary": func() *ocitest.Graph { return windowsImage("") },
 		"empty-blob": func() *ocitest.Graph {
 			empty := ocitest.NewBlob("application/vnd.example.nothing", nil)
 			return odd(`,"layers":[`+descriptor(empty, "")+`]`, ocispec.MediaTypeImageManifest, emptyConfig(), empty)
@@ -85,6 +88,39 @@ func untypedIndex() *ocitest.Graph {
 	child := testImages["untyped"].graph()
 	raw := `{"schemaVersion":2,"manifests":[` + descriptor(child.Blob, `,"platform":{"os":"linux","architecture":"amd64"}`) + `]}`
 	return &ocitest.Graph{Blob: ocitest.NewBlob(ocispec.MediaTypeImageIndex, []byte(raw)), Children: []*ocitest.Graph{child}}
+}
+
+// windowsImage returns an index of an image with a layer as those of Windows' base images are, which is to be had from the
+// server, too; or what it is when that is rewritten, without a server.
+func windowsImage(server string) *ocitest.Graph {
+	base, own := ocitest.RandomLayer(95, 3000), ocitest.RandomLayer(96, 300)
+	own.MediaType = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+	layer := fmt.Sprintf(`{"digest":%q,"mediaType":%q,"size":%d}`, base.Digest, own.MediaType, base.Size)
+	if server != "" {
+		base.MediaType = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+		layer = descriptor(base, `,"urls":["`+server+`/v2/elsewhere/blobs/`+base.Digest.String()+`"]`)
+	}
+	config := ocitest.NewBlob(oci.MediaTypeDockerConfig, []byte(`{"os":"windows","architecture":"amd64"}`))
+	raw := fmt.Sprintf(`{"config":%s,"layers":[%s,%s],"mediaType":%q,"schemaVersion":2}`,
+		descriptor(config, ""), layer, descriptor(own, ""), oci.MediaTypeDockerManifest)
+	image := &ocitest.Graph{Blob: ocitest.NewBlob(oci.MediaTypeDockerManifest, []byte(raw)), Blobs: []ocitest.Blob{config, base, own}}
+	entry := fmt.Sprintf(`{"digest":%q,"mediaType":%q,"platform":{"os":"windows","architecture":"amd64"},"size":%d}`,
+		image.Digest, image.MediaType, image.Size)
+	raw = fmt.Sprintf(`{"manifests":[%s],"mediaType":%q,"schemaVersion":2}`, entry, oci.MediaTypeDockerList)
+	return &ocitest.Graph{Blob: ocitest.NewBlob(oci.MediaTypeDockerList, []byte(raw)), Children: []*ocitest.Graph{image}}
+}
+
+// put-windows REGISTRY REPOSITORY:TAG puts an image of Windows into a registry that lacks its base layer, which is to be had
+// from another server.
+func (s *story) putWindows(_ *testscript.TestScript, args []string) error {
+	r := s.registries[args[0]]
+	repo, tag, _ := strings.Cut(args[1], ":")
+	g := windowsImage("http://" + r.StorageHost())
+	putGraph(r, repo, tag, g)
+	base := g.Children[0].Blobs[1]
+	r.Remove(repo, base.Digest)
+	r.AddBlob("elsewhere", base.Bytes)
+	return nil
 }
 
 // put-old REGISTRY REPOSITORY:TAG schema1|sha512 puts an image into a registry that ferry does not carry.

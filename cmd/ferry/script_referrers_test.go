@@ -137,3 +137,14 @@ func (s *story) watch(_ *testscript.TestScript, args []string) error {
 	})
 	return nil
 }
+
+// unlist REGISTRY REPOSITORY IMAGE takes the fallback index of the image out of a registry.
+func (s *story) unlist(_ *testscript.TestScript, args []string) error {
+	r, tag := s.registries[args[0]], oci.FallbackTag(testImages[args[2]].graph().Digest)
+	d, _, ok := r.Manifest(args[1], tag)
+	if !ok {
+		return fmt.Errorf("%s has no tag %s", args[1], tag)
+	}
+	r.Remove(args[1], d.Digest)
+	return nil
+}

@@ -180,6 +180,8 @@ func (s *story) registry(ts *testscript.TestScript, args []string) error {
 			o.NoCatalog = true
 		case "noapi":
 			o.NoReferrers = true
+		case "nourls":
+			o.RefuseURLs = true
 		default:
 			return fmt.Errorf("registry: %q", word)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/opencontainers/go-digest"
@@ -88,6 +89,9 @@ func (s *Server) storeManifest(q *Request, d digest.Digest, mediaType string, ra
 	}
 	if _, taken := repo.tags[q.Ref]; taken && s.o.ImmutableTags {
 		return &problem{http.StatusPreconditionFailed, "PRECONDITION", fmt.Sprintf("tag %s is immutable", q.Ref)}
+	}
+	if s.o.RefuseURLs && slices.ContainsFunc(m.Layers, func(d ocispec.Descriptor) bool { return len(d.URLs) > 0 }) {
+		return &problem{http.StatusInternalServerError, "UNKNOWN", "unknown error; invalid URL on layer"}
 	}
 	if missing := repo.missing(m); missing != "" && !s.o.Sparse {
 		return &problem{http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: " + missing.String()}

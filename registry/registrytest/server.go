@@ -106,6 +106,8 @@ type Options struct {
 	// MaxPage is the size of a page of a list; more is refused. 0 sends all in one unless the request asks for less.
 	MaxPage   int
 	PageLinks PageLinks
+	// RefuseURLs takes no manifest with a layer that has URLs, as CNCF distribution by default.
+	RefuseURLs bool
 	// NoReferrers has no referrers API, as CNCF distribution.
 	NoReferrers bool
 	NoCatalog   bool
