@@ -22,8 +22,9 @@ type Attached struct {
 // Attacher is a [Sink] that has to be told of attached manifests which it has already: they may not be listed where
 // those who look for them look.
 type Attacher interface {
-	// Attach makes sure that the manifest d, which to holds and whose bytes are raw, can be found by its subject.
-	Attach(ctx context.Context, to Repository, d Descriptor, raw []byte) error
+	// Attach makes sure that the manifest d, which to holds and whose bytes are raw, can be found by its subject. It reports
+	// whether it had to change something for that.
+	Attach(ctx context.Context, to Repository, d Descriptor, raw []byte) (changed bool, err error)
 }
 
 // Roots returns what the job moves: the root of the image, and of all that is attached to it.
@@ -222,8 +223,9 @@ func (c *copier) releaseAttached() {
 func (c *copier) tagAttached(ctx context.Context, a *attachment) {
 	m := a.root
 	was, set, err := c.retag(ctx, a)
+	changed := false
 	if err == nil && (set || was.Digest == m.node.Digest) {
-		err = c.attach(ctx, m)
+		changed, err = c.attach(ctx, m)
 	}
 	e := Event{Kind: EventTag, Descriptor: m.node.Descriptor, Repository: m.repo, Tag: a.tag}
 	var errs []error
@@ -237,7 +239,7 @@ func (c *copier) tagAttached(ctx context.Context, a *attachment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
-		c.countAttached(set)
+		c.countAttached(set || changed)
 		if set {
 			c.total.Tags++
 		}
@@ -268,10 +270,10 @@ func (c *copier) retag(ctx context.Context, a *attachment) (was Descriptor, set 
 }
 
 // attach tells the sink that the manifest m, which is there, is attached to its subject, when it has one.
-func (c *copier) attach(ctx context.Context, m *manifestStep) error {
+func (c *copier) attach(ctx context.Context, m *manifestStep) (changed bool, err error) {
 	attacher, ok := c.dst.(Attacher)
 	if !ok || m.node.Manifest.Subject == nil {
-		return nil
+		return false, nil
 	}
 	return attacher.Attach(ctx, m.repo, m.node.Descriptor, m.node.Raw)
 }

@@ -276,8 +276,8 @@ func TestStoreListsAttached(t *testing.T) {
 	}
 	mustCopy(t, src, store, []oci.Job{s.job}, oci.CopyOptions{})
 	for range 2 {
-		if err := store.Attach(t.Context(), to("app"), s.sbom.Descriptor, s.sbom.Bytes); err != nil {
-			t.Error(err)
+		if changed, err := store.Attach(t.Context(), to("app"), s.sbom.Descriptor, s.sbom.Bytes); err != nil || changed {
+			t.Errorf("changed %t: %v", changed, err)
 		}
 	}
 	if err := store.Close(); err != nil {

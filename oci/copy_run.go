@@ -143,8 +143,9 @@ func (c *copier) releaseTags() {
 // pushManifest pushes a manifest by digest unless the repository has it.
 func (c *copier) pushManifest(ctx context.Context, m *manifestStep) {
 	op, err := c.ensure(ctx, m)
+	changed := false
 	if err == nil && m.untagged() {
-		err = c.attach(ctx, m)
+		changed, err = c.attach(ctx, m)
 	}
 	var errs []error
 	if err != nil {
@@ -159,7 +160,7 @@ func (c *copier) pushManifest(ctx context.Context, m *manifestStep) {
 		c.total.Manifests++
 	}
 	if m.untagged() && err == nil {
-		c.countAttached(op == "push")
+		c.countAttached(op == "push" || changed)
 	}
 	c.manifestEnded(m, errs)
 }

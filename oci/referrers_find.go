@@ -164,9 +164,13 @@ func (f *referrerSearch) about(ctx context.Context, ref Reference, subject diges
 	var list []Referrer
 	for _, one := range found {
 		r, err := f.load(ctx, ref.Repository, subject, one)
+		hasTag := func(other FoundReferrer) bool {
+			return other.Tag != "" && other.Descriptor.Digest == one.Descriptor.Digest
+		}
 		switch {
 		case err == nil:
 			list = append(list, r)
+		case errors.Is(err, errNoReferrer) && slices.ContainsFunc(found, hasTag): // Harbor's API lists what cosign tagged
 		case errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnsupported) || errors.Is(err, errNoReferrer):
 			f.skip(ref, fmt.Errorf("%s, which is listed about %s: %w", one.Descriptor.Digest, subject, err))
 		default:

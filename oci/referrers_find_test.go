@@ -239,6 +239,23 @@ func TestFindReferrersSkips(t *testing.T) {
 	}
 }
 
+// Harbor's API lists what is about an image by cosign's tag alone; it is taken once, by its tag.
+func TestFindReferrersOfHarbor(t *testing.T) {
+	src := &ocitest.Memory{}
+	image := ocitest.MultiArch(1, "app")
+	cosign, tag := ocitest.CosignSignature(image), ocitest.CosignTag(image)
+	src.Add(appRepo, "v1", image)
+	src.Add(appRepo, tag, cosign)
+	p := planOf(t, src, nil, oci.PlanOptions{}, oci.FindOptions{}, appName)
+	p.Images[0].Referrers = nil
+	err := oci.FindReferrers(t.Context(), p, finder{image.Digest: {
+		{Descriptor: cosign.Descriptor, Found: oci.FoundByAPI}, {Descriptor: cosign.Descriptor, Found: oci.FoundByTag, Tag: tag},
+	}}, src, nil, oci.FindOptions{Skipped: func(_ oci.Reference, err error) { t.Error(err) }})
+	if got := belongs(p.Images[0]); err != nil || !slices.Equal(got, []string{line(image.Digest, cosign.Digest, tag)}) {
+		t.Errorf("%q; %v", got, err)
+	}
+}
+
 // A tag of cosign's can say that anything is about anything, itself too.
 func TestFindReferrersInCircles(t *testing.T) {
 	src := &ocitest.Memory{}

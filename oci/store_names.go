@@ -50,16 +50,16 @@ func (s *Store) Tag(ctx context.Context, to Repository, tag string, d Descriptor
 
 // Attach lists the manifest d in index.json, without a name, unless it is there under some name: what nothing names
 // would be lost to those who clean up a layout.
-func (s *Store) Attach(_ context.Context, _ Repository, d Descriptor, raw []byte) error {
+func (s *Store) Attach(_ context.Context, _ Repository, d Descriptor, raw []byte) (changed bool, err error) {
 	m, err := ParseManifest(d.MediaType, raw)
 	if err != nil {
-		return fmt.Errorf("manifest %s: %w", d.Digest, err)
+		return false, fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
-	s.names.list(Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: m.Type()})
+	changed = s.names.list(Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: m.Type()})
 	if !s.names.due() {
-		return nil
+		return changed, nil
 	}
-	return s.Sync()
+	return changed, s.Sync()
 }
 
 // nameIndex is index.json. Entries without a name, and all else that other tools wrote, stay as they are.
@@ -136,15 +136,16 @@ func (x *nameIndex) put(name string, d Descriptor) {
 	x.index.Manifests = append(x.index.Manifests, d)
 }
 
-// list adds d without a name, unless an entry has its digest.
-func (x *nameIndex) list(d Descriptor) {
+// list adds d without a name, and reports whether it did: not when an entry has its digest.
+func (x *nameIndex) list(d Descriptor) (added bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if slices.ContainsFunc(x.index.Manifests, func(e Descriptor) bool { return e.Digest == d.Digest }) {
-		return
+		return false
 	}
 	x.changed = true
 	x.index.Manifests = append(x.index.Manifests, d)
+	return true
 }
 
 // due reports whether the names in memory should go to the disk; who asks is to do it.

@@ -23,53 +23,53 @@ const headerSubject = "OCI-Subject"
 // what else is in it stays, byte for byte. Nothing is deleted.
 //
 // Two runs at one time can lose what one of them adds: registries know no way to prevent that.
-func (c *Client) Attach(ctx context.Context, to oci.Repository, d oci.Descriptor, raw []byte) error {
+func (c *Client) Attach(ctx context.Context, to oci.Repository, d oci.Descriptor, raw []byte) (changed bool, err error) {
 	m, err := oci.ParseManifest(d.MediaType, raw)
 	if err != nil {
-		return fmt.Errorf("manifest %s: %w", d.Digest, err)
+		return false, fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
 	if m.Subject == nil {
-		return nil
+		return false, nil
 	}
 	h, err := c.host(to.Host)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if h.referrers.get() == apiUnknown {
 		if _, err := c.askAPI(ctx, site{h: h, repo: to}, m.Subject.Digest); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if h.referrers.get() == apiThere {
-		return nil
+		return false, nil
 	}
 	entry := oci.Descriptor{
 		MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: m.Type(), Annotations: m.Annotations,
 	}
-	if err := c.addToFallback(ctx, to, m.Subject.Digest, entry); err != nil {
-		return fmt.Errorf("fallback tag of %s: %w", m.Subject.Digest, err)
+	if changed, err = c.addToFallback(ctx, to, m.Subject.Digest, entry); err != nil {
+		return false, fmt.Errorf("fallback tag of %s: %w", m.Subject.Digest, err)
 	}
-	return nil
+	return changed, nil
 }
 
 // addToFallback makes the fallback index of subject list entry.
-func (c *Client) addToFallback(ctx context.Context, to oci.Repository, subject digest.Digest, entry oci.Descriptor) error {
+func (c *Client) addToFallback(ctx context.Context, to oci.Repository, subject digest.Digest, entry oci.Descriptor) (added bool, err error) {
 	tag := oci.FallbackTag(subject)
 	done, err := c.turns.take(ctx, oci.Reference{Repository: to, Tag: tag})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer done()
 	old, err := c.fallbackIndex(ctx, to, tag)
 	if err != nil {
-		return err
+		return false, err
 	}
 	raw, err := addEntry(old, entry)
 	if err != nil || raw == nil {
-		return err
+		return false, err
 	}
 	d := oci.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
-	return c.Tag(ctx, to, tag, d, raw)
+	return true, c.Tag(ctx, to, tag, d, raw)
 }
 
 // newFallback is an index that lists nothing.

@@ -68,8 +68,9 @@ func (c *Client) Referrers(ctx context.Context, repo oci.Repository, subject dig
 	}
 	at, mirrored := site{h: h, repo: repo}, false
 	if h.opts.MirrorsOnly || h.away.Load() {
-		if at, mirrored = h.mirrorSite(repo); !mirrored {
-			return nil, onlyMirrors(repo, nil)
+		if at, mirrored = h.mirrorSite(repo); !mirrored { // as those that give what has a digest, and nothing else
+			c.notListed(site{h: h, repo: repo}, errNoList)
+			return nil, nil
 		}
 	}
 	list, err := c.referrersAt(ctx, at, repo, subject)
@@ -101,6 +102,8 @@ func isAway(err error) bool {
 	var proxy *ProxyError
 	return errors.As(err, &unreachable) || errors.As(err, &proxy)
 }
+
+var errNoList = errors.New("there is no mirror that may be asked for lists")
 
 // referrersAt asks at for lists; what tags name is looked up as always.
 func (c *Client) referrersAt(ctx context.Context, at site, repo oci.Repository, subject digest.Digest) (

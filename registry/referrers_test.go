@@ -164,6 +164,44 @@ func TestReferrersRequests(t *testing.T) {
 	}
 }
 
+// What belongs to 500 images of two platforms, some of which are signed, is found with a list of tags for each repository,
+// and with the API with a question for each manifest; never with one for each tag that there could be.
+func TestReferrersOf500Images(t *testing.T) {
+	const images, repos, signed = 500, 10, 20
+	for name, test := range map[string]struct {
+		o   registrytest.Options
+		api int
+	}{
+		"with the API":    {api: 3*images + signed}, // of each image its index and two manifests, and each signature
+		"without the API": {o: registrytest.Options{NoReferrers: true}, api: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := registrytest.New(t, test.o)
+			var refs []oci.Reference
+			for i := range images {
+				repo, image := fmt.Sprintf("app%d", i%repos), ocitest.MultiArch(1, fmt.Sprint(i))
+				addGraph(srv, repo, fmt.Sprintf("v%d", i), image)
+				refs = append(refs, oci.Reference{Repository: repoOf(srv, repo), Tag: fmt.Sprintf("v%d", i)})
+				if i < signed {
+					addGraph(srv, repo, ocitest.CosignTag(image), ocitest.CosignSignature(image))
+				}
+			}
+			c, _ := newTestClient(t, srv, Options{})
+			plan, err := oci.MakePlan(t.Context(), refs, c, c, nil, oci.PlanOptions{})
+			checkErr(t, err, nil)
+			srv.ResetCounts()
+			checkErr(t, oci.FindReferrers(t.Context(), plan, c, c, nil, oci.FindOptions{}), nil)
+			if n := plan.Size().Referrers; n != signed || len(plan.Failed()) > 0 {
+				t.Errorf("%d referrers, want %d; %d images failed", n, signed, len(plan.Failed()))
+			}
+			checkCounts(t, srv, map[string]int{
+				"GET tags": repos, "GET referrers": test.api, "HEAD manifest": signed, "GET manifest": signed, " blob": 0,
+				" ": repos + test.api + 2*signed,
+			})
+		})
+	}
+}
+
 func TestReferrersOfDockerHubAskNoAPI(t *testing.T) {
 	w := newMirroredWorld(t)
 	image := ocitest.MultiArch(1, "nginx")
@@ -188,16 +226,23 @@ func TestReferrersThatCannotBeFound(t *testing.T) {
 		byAPI  bool
 		byTags bool
 	}{
-		"the API is out of order":       {match: api, fault: registrytest.Status(500, "no"), fails: true},
-		"the list is out of order":      {match: tags, fault: registrytest.Status(503, "no"), fails: true},
-		"the list is cut":               {match: tags, fault: registrytest.Cut(5), fails: true},
-		"the API has another page":      {match: api, fault: registrytest.Status(200, "<html>"), byTags: true},
-		"the API is not routed":         {match: api, fault: registrytest.Status(405, ""), byTags: true},
-		"the API is denied":             {match: api, fault: registrytest.Code(403, "DENIED", "no"), byTags: true, told: true},
-		"the list is denied":            {match: tags, fault: registrytest.Code(403, "DENIED", "no"), byAPI: true, told: true},
-		"the registry has no list":      {match: tags, fault: registrytest.Code(404, "UNSUPPORTED", "no"), byAPI: true, told: true},
-		"the API lists what is no blob": {match: api, fault: registrytest.Status(200, `{"schemaVersion":2,"manifests":[{"digest":"x"}]}`), fails: true},
-		"the API writes null for none":  {match: api, fault: registrytest.Status(200, `{"schemaVersion":2,"manifests":null}`), byTags: true},
+		"the API is out of order":            {match: api, fault: registrytest.Status(500, "no"), fails: true},
+		"the list is out of order":           {match: tags, fault: registrytest.Status(503, "no"), fails: true},
+		"the list is cut":                    {match: tags, fault: registrytest.Cut(5), fails: true},
+		"the API has another page":           {match: api, fault: registrytest.Status(200, "<html>"), byTags: true},
+		"the API is not routed":              {match: api, fault: registrytest.Status(405, ""), byTags: true},
+		"the API is denied":                  {match: api, fault: registrytest.Code(403, "DENIED", "no"), byTags: true, told: true},
+		"the list is denied":                 {match: tags, fault: registrytest.Code(403, "DENIED", "no"), byAPI: true, told: true},
+		"the registry has no list":           {match: tags, fault: registrytest.Code(404, "UNSUPPORTED", "no"), byAPI: true, told: true},
+		"the API lists what is no blob":      {match: api, fault: registrytest.Status(200, `{"schemaVersion":2,"manifests":[{"digest":"x"}]}`), fails: true},
+		"the API lists more than is carried": {match: api, fault: registrytest.Status(200, manyReferrers()), fails: true},
+		"the API goes round in circles": {
+			match: api, fails: true, fault: registrytest.Status(200, `{"schemaVersion":2,"manifests":[]}`, "Link", `</v2/x/referrers/y>; rel="next"`),
+		},
+		"the next page is on another host": {
+			match: api, fails: true, fault: registrytest.Status(200, `{"schemaVersion":2,"manifests":[]}`, "Link", `<http://x.example/>; rel="next"`),
+		},
+		"the API writes null for none": {match: api, fault: registrytest.Status(200, `{"schemaVersion":2,"manifests":null}`), byTags: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := registrytest.New(t, registrytest.Options{})
@@ -230,6 +275,19 @@ func TestReferrersThatCannotBeFound(t *testing.T) {
 	}
 }
 
+// manyReferrers returns an index of one entry more than is taken.
+func manyReferrers() string {
+	var b strings.Builder
+	b.WriteString(`{"schemaVersion":2,"manifests":[`)
+	for i := range maxReferrers + 1 {
+		if i > 0 {
+			b.WriteString(",")
+		}
+		fmt.Fprintf(&b, `{"digest":%q,"size":1}`, digest.FromString(fmt.Sprint(i)))
+	}
+	return b.String() + `]}`
+}
+
 // A mirror may know only what was pulled through it, so the registry is asked; but where it must not or cannot be asked
 // the mirror is.
 func TestReferrersByMirror(t *testing.T) {
@@ -242,9 +300,12 @@ func TestReferrersByMirror(t *testing.T) {
 		want      int
 		wantTells int
 	}{
-		"the registry is asked":                             {want: 1},
-		"mirrors alone":                                     {change: func(o *HostOptions) { o.MirrorsOnly = true }, onMirror: true, want: 1},
-		"mirrors alone, which have nothing":                 {change: func(o *HostOptions) { o.MirrorsOnly = true }},
+		"the registry is asked":             {want: 1},
+		"mirrors alone":                     {change: func(o *HostOptions) { o.MirrorsOnly = true }, onMirror: true, want: 1},
+		"mirrors alone, which have nothing": {change: func(o *HostOptions) { o.MirrorsOnly = true }},
+		"mirrors alone, which give nothing but what has a digest": {
+			change: func(o *HostOptions) { o.MirrorsOnly, o.Mirrors[0].NoResolve = true, true }, onMirror: true,
+		},
 		"the registry is not there, and the mirror has one": {down: true, onMirror: true, want: 1, wantTells: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -317,8 +378,11 @@ func TestAttach(t *testing.T) {
 				test.put(t, srv)
 			}
 			c, _ := newTestClient(t, srv, Options{})
-			for range map[bool]int{false: 1, true: 2}[test.twice] {
-				checkErr(t, c.Attach(t.Context(), repoOf(srv, "app"), sbom.Descriptor, sbom.Bytes), nil)
+			for i := range map[bool]int{false: 1, true: 2}[test.twice] {
+				changed, err := c.Attach(t.Context(), repoOf(srv, "app"), sbom.Descriptor, sbom.Bytes)
+				if want := test.puts == 1 && i == 0; err != nil || changed != want {
+					t.Errorf("changed %t, want %t; %v", changed, want, err)
+				}
 			}
 			checkCounts(t, srv, map[string]int{"PUT manifest": test.puts, "DELETE ": 0, "GET referrers": 1})
 			if got := entriesOf(t, srv, "app", tag); !slices.Equal(got, test.want) {
@@ -355,7 +419,8 @@ func TestAttachKeepsWhatAnIndexSays(t *testing.T) {
 	srv.Tag("app", oci.FallbackTag(image.Digest), d.Digest)
 	addGraph(srv, "app", "", sbom)
 	c, _ := newTestClient(t, srv, Options{})
-	checkErr(t, c.Attach(t.Context(), repoOf(srv, "app"), sbom.Descriptor, sbom.Bytes), nil)
+	_, err := c.Attach(t.Context(), repoOf(srv, "app"), sbom.Descriptor, sbom.Bytes)
+	checkErr(t, err, nil)
 	_, raw, _ := srv.Manifest("app", oci.FallbackTag(image.Digest))
 	for _, part := range []string{
 		`"x":{"y":1.50}`, `"a":"<b>"`, `"size":7,"x":"é"`, `"artifactType":"` + ocitest.SBOMType + `"`,
@@ -379,7 +444,7 @@ func TestAttachMany(t *testing.T) {
 		addGraph(srv, "app", "", g)
 		want = append(want, g.Digest)
 		wg.Go(func() {
-			if err := c.Attach(t.Context(), repoOf(srv, "app"), g.Descriptor, g.Bytes); err != nil {
+			if _, err := c.Attach(t.Context(), repoOf(srv, "app"), g.Descriptor, g.Bytes); err != nil {
 				t.Error(err)
 			}
 		})
@@ -401,7 +466,7 @@ func TestAttachRefusals(t *testing.T) {
 		addGraph(srv, "app", "", sbom)
 		addGraph(srv, "app", oci.FallbackTag(image.Digest), image.Children[0])
 		c, _ := newTestClient(t, srv, Options{})
-		err := c.Attach(t.Context(), repoOf(srv, "app"), sbom.Descriptor, sbom.Bytes)
+		_, err := c.Attach(t.Context(), repoOf(srv, "app"), sbom.Descriptor, sbom.Bytes)
 		if err == nil || !strings.Contains(err.Error(), "no list of referrers") {
 			t.Errorf("got %v", err)
 		}
@@ -412,7 +477,7 @@ func TestAttachRefusals(t *testing.T) {
 		srv.Fault(registrytest.Match{Kind: registrytest.Referrers}, registrytest.Status(http.StatusInternalServerError, ""))
 		addGraph(srv, "app", "", sbom)
 		c, _ := newTestClient(t, srv, Options{})
-		if err := c.Attach(t.Context(), repoOf(srv, "app"), sbom.Descriptor, sbom.Bytes); err == nil {
+		if _, err := c.Attach(t.Context(), repoOf(srv, "app"), sbom.Descriptor, sbom.Bytes); err == nil {
 			t.Error("no error")
 		}
 	})
@@ -427,6 +492,7 @@ func TestAttachAfterPushAsksNothing(t *testing.T) {
 	c, _ := newTestClient(t, srv, Options{})
 	to := repoOf(srv, "app")
 	checkErr(t, c.Tag(t.Context(), to, "x", sbom.Descriptor, sbom.Bytes), nil)
-	checkErr(t, c.Attach(t.Context(), to, sbom.Descriptor, sbom.Bytes), nil)
+	_, err := c.Attach(t.Context(), to, sbom.Descriptor, sbom.Bytes)
+	checkErr(t, err, nil)
 	checkCounts(t, srv, map[string]int{"GET ": 0, "HEAD ": 0, "PUT manifest": 1})
 }

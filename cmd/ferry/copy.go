@@ -36,6 +36,9 @@ another of its repositories has is mounted, as is all that comes from the target
 Tags are set last. So the same command goes on where it was stopped, however hard, and a large upload goes on where the
 registry stands.
 
+What belongs to an image, as its signatures, is found at the source and is there before its tag is. Of images whose
+tag is right already it is looked for with --recheck.
+
 Names at the target are made as by ferry unpack: the source's host is dropped (or kept with --keep-host), then come
 --map, --root, --flatten and the prefix. --dry-run prints the table of names, what there is already and what would be
 moved. An image that would be copied onto itself is left as it is.

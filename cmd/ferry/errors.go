@@ -164,8 +164,9 @@ func hints(err error) []string {
 		return []string{"free some space or choose another disk; what is in the store is kept, the same command goes on from there"}
 	}
 	var referrers *oci.ReferrersError
-	if errors.As(err, &referrers) {
-		return append(connectionHints(err), "--no-referrers packs the images without their signatures and SBOMs")
+	var attached *oci.AttachedError
+	if errors.As(err, &referrers) || errors.As(err, &attached) {
+		return append(connectionHints(err), "--no-referrers leaves behind what belongs to the images: signatures and SBOMs")
 	}
 	return connectionHints(err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -130,11 +129,12 @@ func (l *lister) askCatalog(ctx context.Context) error {
 	})
 }
 
-// attachedTag is a tag by which cosign, or a registry without a referrers API, ties something to another manifest. It
-// names no image, and travels with the one that it is about.
-var attachedTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$`)
-
-func isAttachedTag(tag string) bool { return attachedTag.MatchString(tag) }
+// isAttachedTag reports whether by this tag cosign, or a registry without a referrers API, ties something to another
+// manifest. It names no image, and travels with the one that it is about.
+func isAttachedTag(tag string) bool {
+	_, cosign := oci.ParseCosignTag(tag)
+	return cosign || oci.IsFallbackTag(tag)
+}
 
 // each lists those of the repositories that are meant, several at once.
 func (l *lister) each(

@@ -36,6 +36,9 @@ prints the table of names and what is there already, and moves nothing. oci:DIR 
 A target that is a Harbor is asked for its projects, rights, quotas and immutable tags before anything moves.
 --create-projects makes the projects that it lacks.
 
+What belongs to an image, as its signatures, is there before its tag is. What is about an index that was rebuilt with
+fewer platforms stays in the bundle.
+
 Damage stops the run with exit code 3. With --keep-going all images that it does not hit are pushed, and the exit code
 is 4. From a pipe, tags are set only after the end of the bundle was seen and proven, and damage always stops the run.
 Images that pack could not get are repeated as a warning; they do not change the exit code.

@@ -363,14 +363,14 @@ func (m *Memory) Tag(ctx context.Context, to oci.Repository, tag string, d oci.D
 }
 
 // Attach notes that it was told of an attached manifest, which has to be there.
-func (m *Memory) Attach(ctx context.Context, to oci.Repository, d oci.Descriptor, raw []byte) error {
+func (m *Memory) Attach(ctx context.Context, to oci.Repository, d oci.Descriptor, raw []byte) (changed bool, err error) {
 	if err := m.begin(ctx, Op{Name: "attach", Repository: to, Digest: d.Digest}); err != nil {
-		return err
+		return false, err
 	}
 	if !bytes.Equal(m.Bytes(to, d.Digest), raw) {
-		return fmt.Errorf("manifest %s: %w in %s", d.Digest, oci.ErrNotFound, to)
+		return false, fmt.Errorf("manifest %s: %w in %s", d.Digest, oci.ErrNotFound, to)
 	}
-	return nil
+	return false, nil
 }
 
 // Referrers returns the manifests that name subject, and those that have a tag of cosign's about it.

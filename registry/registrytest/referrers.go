@@ -1,6 +1,7 @@
 package registrytest
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"net/http"
@@ -54,14 +55,15 @@ func (s *Server) Referrers(repo string, subject digest.Digest) []ocispec.Descrip
 			ArtifactType string            `json:"artifactType"`
 			Annotations  map[string]string `json:"annotations"`
 		}
-		if json.Unmarshal(s.blobs[d], &m) != nil || m.Subject == nil || m.Subject.Digest != subject {
+		raw := s.blobs[d]
+		if !bytes.Contains(raw, []byte(subject)) || json.Unmarshal(raw, &m) != nil || m.Subject == nil || m.Subject.Digest != subject {
 			continue
 		}
 		if m.ArtifactType == "" && m.Config != nil {
 			m.ArtifactType = m.Config.MediaType
 		}
 		all = append(all, ocispec.Descriptor{
-			MediaType: mediaType, Digest: d, Size: int64(len(s.blobs[d])), ArtifactType: m.ArtifactType, Annotations: m.Annotations,
+			MediaType: mediaType, Digest: d, Size: int64(len(raw)), ArtifactType: m.ArtifactType, Annotations: m.Annotations,
 		})
 	}
 	slices.SortFunc(all, func(a, b ocispec.Descriptor) int { return cmp.Compare(a.Digest, b.Digest) })
