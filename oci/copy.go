@@ -68,15 +68,16 @@ const defaultTransfers = 8
 type EventKind int
 
 const (
-	EventStart    EventKind = iota + 1 // the transfer of a blob begins; Bytes is its size
-	EventAdvance                       // Bytes more of it were read
-	EventResume                        // reading goes on Bytes further on, as the sink has those; it starts over when < 0
-	EventDone                          // the blob is in the repository, where it can be read; Bytes is its size
-	EventSkipped                       // the blob was there already
-	EventMounted                       // the blob was taken over from another repository
-	EventFailed                        // the blob, manifest or tag is not in the repository, see Err
-	EventManifest                      // the manifest is in the repository
-	EventTag                           // the tag is set
+	EventStart      EventKind = iota + 1 // the transfer of a blob begins; Bytes is its size
+	EventAdvance                         // Bytes more of it were read
+	EventResume                          // reading goes on Bytes further on, as the sink has those; it starts over when < 0
+	EventDone                            // the blob is in the repository, where it can be read; Bytes is its size
+	EventSkipped                         // the blob was there already
+	EventMounted                         // the blob was taken over from another repository
+	EventFailed                          // the blob, manifest or tag is not in the repository, see Err
+	EventManifest                        // the manifest is in the repository
+	EventTag                             // the tag is set
+	EventLeftBehind                      // the Repository's host, which held up others, goes on by itself with the blob
 )
 
 // Event is one step of a [Copy].

@@ -124,14 +124,6 @@ func (f *fan) tidy() (idle bool) {
 	return false
 }
 
-// forget waits for nobody any more.
-func (f *fan) forget() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.waiting)
-	f.tidy()
-}
-
 // keep notes a fan that keeps its window for others, when it is idle. When there are too many, the oldest give theirs up.
 func (s *fans) keep(f *fan, idle bool) {
 	if !idle {
@@ -184,10 +176,21 @@ func (s *fans) setLagging(group string, lags bool) {
 func (c *copier) closeFans() {
 	for _, b := range c.blobs {
 		if b.fan != nil {
-			b.fan.forget()
+			b.fan.close()
 		}
 	}
 	c.fans.readings.Wait()
+}
+
+// close ends what still reads, whoever needs it.
+func (f *fan) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.waiting)
+	if f.now != nil {
+		f.now.cancel()
+	}
+	f.changed.Broadcast()
 }
 
 // reading is one reading of the content of a fan from one repository. It is guarded by the mutex of the fan.
@@ -369,6 +372,7 @@ func (r *reading) leaveBehind(group string) {
 		}
 	}
 	r.f.changed.Broadcast() // those who starve are still there
+	r.f.c.emit(Event{Kind: EventLeftBehind, Descriptor: r.f.d, Repository: Repository{Host: group}})
 }
 
 // fanReader is the content of a fan as one group reads it.

@@ -307,7 +307,7 @@ func TestCopyToSeveralTargetsWhenOneStandsStill(t *testing.T) {
 			graphs, jobs := fleet(&src, 12)
 			graphs, jobs = append(graphs, large()), toHosts(append(jobs, largeJob(&src)), "a.test", "b.test")
 			done := make(chan struct{}) // closed when all images are complete at the other target
-			left := len(jobs)
+			left, behind := len(jobs), 0
 			wait := func(ctx context.Context) error {
 				select {
 				case <-done:
@@ -338,11 +338,17 @@ func TestCopyToSeveralTargetsWhenOneStandsStill(t *testing.T) {
 						close(done)
 					}
 				}
+				if e.Kind == oci.EventLeftBehind {
+					behind++
+				}
 			}
 			mustCopy(t, &src, sink, jobs, oci.CopyOptions{Transfers: 2, Patience: time.Millisecond, Events: events})
 			for i, g := range graphs {
 				checkAt(t, &dst, "a.test", jobs[i], g)
 				checkAt(t, &dst, "b.test", jobs[i], g)
+			}
+			if behind == 0 {
+				t.Error("nobody was left behind")
 			}
 		})
 	}

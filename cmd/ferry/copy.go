@@ -105,16 +105,22 @@ func checkImageArg(arg string) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	name, tag, _ := strings.Cut(arg, ":")
 	_, dir := layoutDir(arg)
 	switch {
-	case dir, !strings.Contains(arg, "/") && strings.Trim(tag, "0123456789") == "" && (strings.Contains(name, ".") || name == "localhost"):
+	case dir || isBareHost(arg):
 		return usagef("%s is a target, but not the last argument; more targets are given with --to", arg)
 	case ref.Digest == "" && !strings.HasSuffix(arg, ":"+ref.Tag):
 		return usagef("%s is not the last argument, so it is an image, and needs its tag or digest, as in %s:latest; "+
 			"if it is one more target, give it with --to", arg, arg)
 	}
 	return nil
+}
+
+// isBareHost reports whether arg is a host, with a port perhaps, which as an image would be one of Docker Hub.
+func isBareHost(arg string) bool {
+	name, port, _ := strings.Cut(arg, ":")
+	return !strings.Contains(arg, "/") && strings.Trim(port, "0123456789") == "" &&
+		(strings.Contains(name, ".") || name == "localhost")
 }
 
 func runCopy(ctx context.Context, o copyOptions, std *stdio) (err error) {

@@ -59,6 +59,8 @@ func (w *copyWatch) event(e oci.Event) {
 		}
 	case oci.EventFailed:
 		w.std.detail("failed: %v", e.Err)
+	case oci.EventLeftBehind:
+		w.std.detail("%s holds up the other targets, and reads %s by itself", e.Repository.Host, d.Digest)
 	case oci.EventTag:
 		w.std.detail("tagged: %s:%s is %s", e.Repository, e.Tag, d.Digest)
 	}
