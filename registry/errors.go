@@ -326,8 +326,8 @@ func cleanURL(u *url.URL) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
-// query finds the query of a URL in a text.
-var query = regexp.MustCompile(`(https?://[^\s"?]*)\?[^\s"]*`)
+// query finds the query of a URL in a text, or that of a path.
+var query = regexp.MustCompile(`(/[^\s"?]*)\?[^\s"]*`)
 
 // cleanText returns err with the queries of all URLs taken out of its text.
 func cleanText(err error) error {

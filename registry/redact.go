@@ -25,6 +25,9 @@ var publicParams = []string{
 	"q", "page", "page_size", "sort", "project_name", "with_tag", "with_label", "with_accessory", // of Harbor
 }
 
+// publicHeaders are the headers that hold no secret. Any other may: hosts.toml has some to be sent to a mirror.
+var publicHeaders = []string{"Accept", "Content-Range", "Content-Type", "If-Range", "Range", "User-Agent"}
+
 // redact takes out of a refusal what it repeats of the secrets of req. Some servers write the request that they refuse
 // into their answer, and object stores the parts of a signed address.
 func redact(req *http.Request, resp *http.Response) {
@@ -64,6 +67,11 @@ func secretsOf(req *http.Request) []string {
 		if plain, err := base64.StdEncoding.DecodeString(value); err == nil {
 			_, password, _ := strings.Cut(string(plain), ":")
 			all = append(all, password)
+		}
+	}
+	for name, values := range req.Header {
+		if name != "Authorization" && !slices.Contains(publicHeaders, name) {
+			all = append(all, values...)
 		}
 	}
 	all = append(all, secretParams(req.URL.RawQuery)...)

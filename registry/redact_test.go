@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/ferry-oci/ferry/registry/registrytest"
 )
 
 func TestRedact(t *testing.T) {
@@ -24,6 +26,10 @@ func TestRedact(t *testing.T) {
 		{
 			"a token", "http://h/v2/", func(r *http.Request) { r.Header.Set("Authorization", "Bearer abcd.efgh") },
 			"token abcd.efgh is too old", "token *** is too old",
+		},
+		{
+			"a header for a mirror", "http://h/v2/", func(r *http.Request) { r.Header.Set("X-Key", "canary-2"); r.Header.Set("Accept", "text/plain") },
+			"X-Key canary-2, Accept text/plain", "X-Key ***, Accept text/plain",
 		},
 		{
 			"the signature of an address", "http://s3/blob?X-Amz-Signature=00ff00ff&X-Amz-Date=20260101", nil,
@@ -60,5 +66,29 @@ func TestRedactForm(t *testing.T) {
 	redact(req, resp)
 	if raw, _ := io.ReadAll(resp.Body); string(raw) != "refresh_token *** of reg" {
 		t.Errorf("got %q", raw)
+	}
+}
+
+// A place that cannot be read is not repeated with its query.
+func TestRedirectThatCannotBeRead(t *testing.T) {
+	for _, location := range []string{"/v2/%zz?signature=canary-1", "http://s3.example/%zz?signature=canary-1", "http://s3.example:port/a?signature=canary-1"} {
+		srv := registrytest.New(t, registrytest.Options{})
+		raw, _ := content(100)
+		d := srv.AddBlob("a", raw)
+		srv.Fault(registrytest.Match{Kind: registrytest.Blob}, registrytest.Status(http.StatusTemporaryRedirect, "", "Location", location))
+		var told []string
+		c, _ := newTestClient(t, srv, Options{Events: func(e Event) { told = append(told, e.Why.Error()) }})
+		_, err := readAll(c, repoOf(srv, "a"), d)
+		if err == nil {
+			t.Fatal("the blob was read")
+		}
+		srv.Fault(registrytest.Match{Kind: registrytest.Upload}, registrytest.Status(http.StatusAccepted, "", "Location", location))
+		pushErr := c.Push(t.Context(), repoOf(srv, "b"), d, (&opener{raw: raw}).Open)
+		if pushErr == nil {
+			t.Fatal("the blob was pushed")
+		}
+		if text := err.Error() + pushErr.Error() + strings.Join(told, "; "); strings.Contains(text, "canary") {
+			t.Errorf("%s: %s", location, text)
+		}
 	}
 }

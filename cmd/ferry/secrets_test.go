@@ -149,6 +149,7 @@ func (w *secretWorld) logins(entry string, hosts ...string) {
 
 // No secret shows in what ferry prints, or in a file that it writes, whatever a registry, its storage or a proxy answers.
 func TestNoSecretIsTold(t *testing.T) {
+	t.Parallel()
 	w := &secretWorld{T: t, home: t.TempDir()}
 	from, to := w.newRegistry(), w.newRegistry()
 	image := from.Host() + "/pause:3.9"
