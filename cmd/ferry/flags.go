@@ -156,5 +156,5 @@ func checkOneOf(flag, value string, allowed ...string) error {
 			return nil
 		}
 	}
-	return usagef("--%s %q: one of %q is needed", flag, value, allowed)
+	return usagef("--%s %q: one of %s is needed", flag, value, strings.Join(allowed, ", "))
 }
