@@ -41,6 +41,7 @@ func benchStreams(b *testing.B) map[string][]byte {
 func BenchmarkRead(b *testing.B) {
 	for name, stream := range benchStreams(b) {
 		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
 			r := NewReader(nil)
 			for b.Loop() {
 				r.Reset(bytes.NewReader(stream))
@@ -69,6 +70,7 @@ func BenchmarkWrite(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.SetBytes(int64(len(p.plain)))
+			b.ReportAllocs()
 			w := NewWriter(nil)
 			for b.Loop() {
 				w.Reset(io.Discard)

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// MaxTokens is how many tokens a block can have that a [Reader] takes, 32 times those of the encoders that are known by
-	// name; encoders that search for the best block stay far below it, too.
+	// MaxTokens is how many tokens a block can have that a [Reader] takes: 16 times those of encoders with blocks of a fixed
+	// size, of 65,535 at most. Encoders that search for the best end of a block stay below it, too.
 	MaxTokens = 1 << 20
 	// MaxBlockSize is how many plain bytes such a block can have. It is about twice the 32,767 longest matches of zlib.
 	MaxBlockSize = 16 << 20
@@ -20,10 +20,11 @@ const (
 // Reader reads the blocks of a stream, and what they stand for. It takes the streams that zlib takes, and those with 31 or
 // 32 distances, of which the last two never occur; RFC 1951 and other decoders allow these.
 //
-// Memory is about 400 KiB, and for the largest block 40 MiB.
+// Memory is about 500 KiB, and for the largest block 40 MiB.
 type Reader struct {
 	bits bitReader
-	err  error // of Next, for ever
+	own  *bufio.Reader // for sources that are none
+	err  error         // of Next, for ever
 
 	block  Block
 	tables tables
@@ -52,7 +53,11 @@ func NewReader(src io.Reader) *Reader {
 func (r *Reader) Reset(src io.Reader) {
 	buffered, ok := src.(*bufio.Reader)
 	if !ok {
-		buffered = bufio.NewReaderSize(src, inputSize)
+		if r.own == nil {
+			r.own = bufio.NewReaderSize(nil, inputSize)
+		}
+		buffered = r.own
+		buffered.Reset(src)
 	}
 	r.bits.reset(buffered)
 	r.err, r.block.Final = nil, false
@@ -80,8 +85,13 @@ func (r *Reader) Next() (*Block, error) {
 	return &r.block, nil
 }
 
-// Plain returns the plain bytes of the block that Next returned last. They are valid until the next call.
+// Plain returns the plain bytes of the block that Next returned last. They are valid until the next call of
+// Next.
 func (r *Reader) Plain() []byte { return r.plain[r.start:r.end:r.end] }
+
+// Window returns the bytes before [Reader.Plain] that a match of the block can reach: [WindowSize], or all of the stream if
+// these are less. They are valid until the next call of Next.
+func (r *Reader) Window() []byte { return r.plain[max(0, r.start-WindowSize):r.start:r.start] }
 
 // BitOffset returns how many bits the blocks so far take, and after the Final one the whole stream, which ends with a whole
 // byte.

@@ -12,10 +12,11 @@ const (
 
 	maxTokenBits = 15 + 5 + 15 + 13
 
-	firstTokens = 1 << 15 // that there is room for at first
-	loopTokens  = 4       // that decode stores between two looks at the room for them
-	loopInput   = 16      // bytes that it reads
-	loopPlain   = loopTokens + matchRoom
+	firstTokens = 1<<15 + loopTokens // that there is room for at first
+
+	loopTokens = 4  // that decode stores between two looks at the room for them
+	loopInput  = 16 // bytes that it reads
+	loopPlain  = loopTokens + matchRoom
 )
 
 // An ending is why the decoding of tokens stops.
