@@ -1,0 +1,142 @@
+package golang
+
+import "github.com/ferry-oci/ferry/compress/deflate"
+
+// blocks makes blocks of tokens.
+type blocks struct {
+	emit  deflate.Emit
+	block deflate.Block
+
+	literals  [deflate.MaxLiterals]uint32     // how often a symbol of the literal code occurs
+	distances [deflate.DistanceCodes]uint32   // how often one of the distance code does
+	lengths   [deflate.MaxLiterals + 30]uint8 // code lengths: of the literals, and right behind them those of distances
+	tree      tree
+	tokens    []deflate.Token // of literalsOnly
+}
+
+// stored gives a stored block.
+func (b *blocks) stored(raw []byte, final bool) error {
+	b.block.Kind, b.block.Final, b.block.Raw, b.block.Tokens = deflate.Stored, final, raw, nil
+	return b.emit(&b.block)
+}
+
+func (b *blocks) coded(kind deflate.Kind, tokens []deflate.Token) error {
+	b.block.Kind, b.block.Final, b.block.Raw, b.block.Tokens = kind, false, nil, tokens
+	return b.emit(&b.block)
+}
+
+// smallest gives the block of tokens that has the fewest bits. It is not stored where the bytes are not known: raw is nil.
+func (b *blocks) smallest(tokens []deflate.Token, raw []byte) error {
+	literals, distances := b.count(tokens)
+	dynamic := b.dynamicBits(literals, distances)
+	kind, size := deflate.Fixed, b.fixedBits()
+	if dynamic < size {
+		kind, size = deflate.Dynamic, dynamic
+	}
+	// A distance that is counted where there is no match counts here, too, as it does there.
+	if storable(raw) && storedBits(raw) < size+b.extraBits() {
+		return b.stored(raw, false)
+	}
+	return b.coded(kind, tokens)
+}
+
+// worthwhile gives the dynamic block of tokens, or a stored one where that has at most 1/16 more bits. The extra bits of
+// matches are left out of the account.
+func (b *blocks) worthwhile(tokens []deflate.Token, raw []byte) error {
+	literals, distances := b.count(tokens)
+	size := b.dynamicBits(literals, distances)
+	if storable(raw) && storedBits(raw) < size+size>>4 {
+		return b.stored(raw, false)
+	}
+	return b.coded(deflate.Dynamic, tokens)
+}
+
+// literalsOnly gives a dynamic block of literals, or a stored one where that has at most 1/16 more bits.
+func (b *blocks) literalsOnly(raw []byte) error {
+	b.tokens = b.tokens[:0]
+	for _, c := range raw {
+		b.tokens = append(b.tokens, deflate.Literal(c))
+	}
+	return b.worthwhile(b.tokens, raw)
+}
+
+func storable(raw []byte) bool  { return raw != nil && len(raw) <= largestStored }
+func storedBits(raw []byte) int { return (5 + len(raw)) * 8 }
+
+// count counts the symbols of tokens and the end of the block, and returns how many of each code a header tells. A block
+// without matches has one distance.
+func (b *blocks) count(tokens []deflate.Token) (literals, distances int) {
+	clear(b.literals[:])
+	clear(b.distances[:])
+	var lengths [256]uint32
+	for _, t := range tokens {
+		if t < deflate.EndOfBlock {
+			b.literals[t]++
+		} else {
+			lengths[t>>16&0xff]++
+			b.distances[t.DistanceSymbol()]++
+		}
+	}
+	for i, n := range lengths {
+		b.literals[deflate.Match(deflate.MinMatch+i, 1).Symbol()] += n
+	}
+	b.literals[deflate.EndOfBlock] = 1
+
+	literals, distances = len(b.literals), len(b.distances)
+	for b.literals[literals-1] == 0 {
+		literals--
+	}
+	for distances > 0 && b.distances[distances-1] == 0 {
+		distances--
+	}
+	if distances == 0 {
+		b.distances[0] = 1
+		distances = 1
+	}
+	return literals, distances
+}
+
+// dynamicBits makes the header of a dynamic block of what was counted, and returns how many bits such a block has without
+// the extra bits of matches.
+func (b *blocks) dynamicBits(literals, distances int) int {
+	lit, dist := b.lengths[:literals], b.lengths[literals:literals+distances]
+	b.tree.lengths(lit, b.literals[:literals], 15)
+	b.tree.lengths(dist, b.distances[:distances], 15)
+	b.tree.header(&b.block.Header, b.lengths[:literals+distances])
+	b.block.Header.Literals, b.block.Header.Distances = literals, distances
+
+	size := 3 + b.block.Header.Size()
+	for s, n := range lit {
+		size += int(n) * int(b.literals[s])
+	}
+	for s, n := range dist {
+		size += int(n) * int(b.distances[s])
+	}
+	return size
+}
+
+// fixedBits returns how many bits a fixed block has without the extra bits of matches.
+func (b *blocks) fixedBits() int {
+	size := 3
+	for s, n := range b.literals {
+		size += int(fixedLengths[s]) * int(n)
+	}
+	for _, n := range b.distances {
+		size += 5 * int(n)
+	}
+	return size
+}
+
+var fixedLengths = deflate.FixedLiteralLengths()
+
+// extraBits returns how many extra bits the matches have.
+func (b *blocks) extraBits() int {
+	size := 0
+	for s := deflate.EndOfBlock + 1; s < len(b.literals); s++ {
+		size += deflate.LiteralExtraBits(s) * int(b.literals[s])
+	}
+	for s, n := range b.distances {
+		size += deflate.DistanceExtraBits(s) * int(n)
+	}
+	return size
+}
