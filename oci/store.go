@@ -79,7 +79,7 @@ func OpenScratch(dir string) (*Store, error) { return openStore(dir, true) }
 
 func openStore(dir string, scratch bool) (_ *Store, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("store %s: %w", dir, err)
 	}
 	if err := checkFolder(dir); err != nil {
 		return nil, err

@@ -132,7 +132,9 @@ func (std *stdio) report(err error) int {
 	code := exitCode(err)
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
-			std.complain("ferry: " + line)
+			if strings.TrimSpace(line) != "" {
+				std.complain("ferry: " + line)
+			}
 		}
 	}
 	for _, hint := range hints(err) {

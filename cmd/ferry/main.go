@@ -69,6 +69,7 @@ or not the expected one, 4 something asked for is missing, 130 interrupted.`,
 	root.PersistentFlags().BoolVarP(&std.Quiet, "quiet", "q", false, "print results, warnings and errors only")
 	root.PersistentFlags().BoolVarP(&std.Verbose, "verbose", "v", false, "print what was skipped or tried again, and why")
 	root.MarkFlagsMutuallyExclusive("quiet", "verbose")
+	setUsage(root)
 	root.AddCommand(
 		newPackCommand(std),
 		newListCommand(std),

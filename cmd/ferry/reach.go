@@ -165,21 +165,25 @@ func (f *registryFlags) findProxy(std *stdio) (proxyFunc, error) {
 	if rules.HTTP == "" && rules.HTTPS == "" {
 		return find, nil
 	}
-	return tellProxy(find, std), nil
+	return f.tellProxy(find, std), nil
 }
 
-// tellProxy returns find, which tells once for each host by what proxy it is reached.
-func tellProxy(find proxyFunc, std *stdio) proxyFunc {
+// tellProxy returns find, which tells once for each host by what proxy it is reached. This very machine is reached by
+// none, which whoever named one should know.
+func (f *registryFlags) tellProxy(find proxyFunc, std *stdio) proxyFunc {
 	var told sync.Map
 	return func(req *http.Request) (*url.URL, error) {
 		proxy, err := find(req)
 		if _, known := told.LoadOrStore(req.URL.Host, true); known || err != nil {
 			return proxy, err
 		}
-		if proxy == nil {
-			std.detail("%s: reached without a proxy", req.URL.Host)
-		} else {
+		switch {
+		case proxy != nil:
 			std.say("%s: reached by way of the proxy %s", req.URL.Host, proxy.Host)
+		case f.proxy != "":
+			std.say("%s is on this machine: reached without the proxy of --%s", req.URL.Host, f.name("proxy"))
+		default:
+			std.detail("%s: reached without a proxy", req.URL.Host)
 		}
 		return proxy, nil
 	}
