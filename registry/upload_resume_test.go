@@ -273,7 +273,8 @@ func TestPushTokenExpiresInMidBlob(t *testing.T) {
 	if got, _ := srv.Blob("a/b", d.Digest); !bytes.Equal(got, raw) {
 		t.Errorf("the registry has %d bytes that are not the blob's", len(got))
 	}
-	checkCounts(t, srv, map[string]int{"GET upload": 2, "PATCH upload": 1, "GET token": 2})
+	// Which request is the first to be refused depends on how much of the body was on its way when the line was cut.
+	checkCounts(t, srv, map[string]int{"PATCH upload": 1, "GET token": 2})
 	if again := srv.BytesReceived() - d.Size; again != 0 {
 		t.Errorf("%d bytes came in twice", again)
 	}
