@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -51,17 +52,61 @@ func withRuns(runs ...LengthSymbol) Header {
 	}
 }
 
-func TestOddStreams(t *testing.T) {
-	one := lengths(257, map[int]uint8{'a': 1, EndOfBlock: 1})
-	// Codes of all lengths: of literals '0' to '9' and a to c, and so of distances 1 to 16.
-	longLiterals := map[int]uint8{EndOfBlock: 15, 285: 15, 284: 14, 257: 13}
-	longDistances := lengths(30, map[int]uint8{28: 15, 29: 15})
+// longCodes returns a header with codes of 1 to 15 bits: of the literals a to l, and of the distances up to 128 and from
+// 16,385 on. Those of a LongMatch from far have the most bits that a token can have, 48.
+func longCodes() Header {
+	literals := lengths(286, map[int]uint8{257: 13, EndOfBlock: 14, 284: 15, 285: 15})
+	distances := lengths(30, map[int]uint8{28: 15, 29: 15})
 	for i := range 12 {
-		longLiterals['a'+i] = uint8(i + 1)
+		literals['a'+i] = uint8(i + 1)
 	}
 	for i := range 14 {
-		longDistances[i] = uint8(i + 1)
+		distances[i] = uint8(i + 1)
 	}
+	return plainHeader(literals, distances)
+}
+
+// Each token comes at each bit of a word, next to any other.
+func TestLongCodes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	first, block := stored(strings.Repeat("0123456789abcdef", 2048)), dynamic(longCodes())
+	block.Final = true
+	for range 10_000 {
+		length, distance := []int{3, 227, 257, 258}[rng.IntN(4)], []int{1, 2, 7, 8, 100, 16385, 24577, 32768}[rng.IntN(8)]
+		tokens := []Token{'a' + Token(rng.IntN(12)), Match(length, distance)}
+		if length == 258 {
+			tokens = append(tokens, LongMatch(distance))
+		}
+		block.Tokens = append(block.Tokens, tokens[rng.IntN(len(tokens)):]...)
+	}
+	p := parsed{blocks: []*Block{first, block}}
+	stream, err := p.bits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := io.ReadAll(stdflate.NewReader(bytes.NewReader(stream)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := testRoundTrip(t, stream, plain); !got.blocks[1].Equal(block) {
+		t.Error("got other tokens")
+	}
+}
+
+func TestManySmallBlocks(t *testing.T) {
+	p := parsed{blocks: slices.Concat(
+		slices.Repeat([]*Block{fixed()}, 60_000), slices.Repeat([]*Block{dynamic(longCodes())}, 500),
+		slices.Repeat([]*Block{fixed('a'), dynamic(longCodes(), 'a')}, 500), []*Block{{Final: true}},
+	)}
+	stream, err := p.bits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testRoundTrip(t, stream, bytes.Repeat([]byte("a"), 1000))
+}
+
+func TestOddStreams(t *testing.T) {
+	one := lengths(257, map[int]uint8{'a': 1, EndOfBlock: 1})
 	for _, tc := range []struct {
 		name    string
 		blocks  []*Block
@@ -115,7 +160,12 @@ func TestOddStreams(t *testing.T) {
 				{3, 0},
 			},
 		})}, 0, false, ""},
-		{"four codes for code lengths", []*Block{dynamic(Header{
+		{"five codes for code lengths told, the fewest", []*Block{dynamic(Header{
+			Literals: 257, Distances: 1, Codes: 5, CodeLengths: [19]uint8{8: 1, 0: 2, 16: 2},
+			Lengths: slices.Concat(
+				[]LengthSymbol{{0, 0}, {8, 0}, {16, 0}}, slices.Repeat([]LengthSymbol{{16, 3}}, 42), []LengthSymbol{{0, 0}}),
+		}, 1, 255)}, 0, false, "\x01\xff"},
+		{"two codes for code lengths", []*Block{dynamic(Header{
 			Literals: 257, Distances: 1, Codes: 18, CodeLengths: [19]uint8{1: 1, 18: 1},
 			Lengths: []LengthSymbol{{18, 127}, {18, 256 - 138 - 11}, {1, 0}, {1, 0}},
 		})}, 0, false, ""},
@@ -123,7 +173,7 @@ func TestOddStreams(t *testing.T) {
 			"codes of up to 15 bits",
 			[]*Block{
 				stored(strings.Repeat("0123456789abcdef", 2048)),
-				dynamic(plainHeader(lengths(286, longLiterals), longDistances),
+				dynamic(longCodes(),
 					'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', Match(258, 32768), LongMatch(16385), Match(3, 1),
 					Match(257, 24576), Match(227, 24577), Match(258, 128), 'l', 'l', 'k', 'l'),
 			},

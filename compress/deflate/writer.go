@@ -12,6 +12,8 @@ const (
 	outputSize = 64 << 10
 	// writeRoom is how many bytes a token can take, and those that are stored with it.
 	writeRoom = 16
+	// blockRoom is more than the head of a block takes: 318 code lengths of at most 14 bits, in the main.
+	blockRoom = 1 << 10
 )
 
 // Writer writes blocks as the bits of a stream. It refuses what no valid stream has, but does not look at what matches
@@ -156,16 +158,12 @@ func (w *Writer) writeHeader(h *Header) error {
 	for _, l := range h.Lengths {
 		n := uint(h.CodeLengths[l.Symbol])
 		w.put(uint64(codes[l.Symbol])|uint64(l.Extra)<<n, n+uint(LengthSymbolExtraBits(int(l.Symbol))))
-		if w.at > len(w.buf)-writeRoom {
-			if err := w.flush(); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }
 
-// put writes the lowest n bits of v, at most 32, which has no others. There is room in buf: those who write much flush.
+// put writes the lowest n bits of v, at most 32, which has no others. There is room in buf, as encode and
+// writeTokens see to.
 func (w *Writer) put(v uint64, n uint) {
 	w.word |= v << w.n
 	w.n += n
@@ -199,7 +197,7 @@ func (w *Writer) writeTokens(tokens []Token, codes *writerCodes) error {
 	}
 	end := codes.literal[EndOfBlock]
 	w.put(end.bits(), end.size())
-	if w.at > len(w.buf)/2 {
+	if w.at > len(w.buf)-blockRoom {
 		return w.flush()
 	}
 	return nil
