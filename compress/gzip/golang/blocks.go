@@ -7,9 +7,9 @@ type blocks struct {
 	emit  deflate.Emit
 	block deflate.Block
 
-	literals  [deflate.MaxLiterals]uint32     // how often a symbol of the literal code occurs
-	distances [deflate.DistanceCodes]uint32   // how often one of the distance code does
-	lengths   [deflate.MaxLiterals + 30]uint8 // code lengths: of the literals, and right behind them those of distances
+	literals  [deflate.MaxLiterals]uint32                        // how often a symbol of the literal code occurs
+	distances [deflate.DistanceCodes]uint32                      // how often one of the distance code does
+	lengths   [deflate.MaxLiterals + deflate.DistanceCodes]uint8 // code lengths: of the literals, and right behind them those of distances
 	tree      tree
 	tokens    []deflate.Token // of literalsOnly
 }
@@ -20,6 +20,7 @@ func (b *blocks) stored(raw []byte, final bool) error {
 	return b.emit(&b.block)
 }
 
+// coded gives a block of tokens.
 func (b *blocks) coded(kind deflate.Kind, tokens []deflate.Token) error {
 	b.block.Kind, b.block.Final, b.block.Raw, b.block.Tokens = kind, false, nil, tokens
 	return b.emit(&b.block)
@@ -27,45 +28,61 @@ func (b *blocks) coded(kind deflate.Kind, tokens []deflate.Token) error {
 
 // smallest gives the block of tokens that has the fewest bits. It is not stored where the bytes are not known: raw is nil.
 func (b *blocks) smallest(tokens []deflate.Token, raw []byte) error {
-	literals, distances := b.count(tokens)
-	dynamic := b.dynamicBits(literals, distances)
+	dynamic := b.dynamicBits(b.count(tokens))
 	kind, size := deflate.Fixed, b.fixedBits()
 	if dynamic < size {
 		kind, size = deflate.Dynamic, dynamic
 	}
-	// A distance that is counted where there is no match counts here, too, as it does there.
+	// Where there is no match, the size has the distance that is counted nevertheless.
 	if storable(raw) && storedBits(raw) < size+b.extraBits() {
 		return b.stored(raw, false)
 	}
 	return b.coded(kind, tokens)
 }
 
-// worthwhile gives the dynamic block of tokens, or a stored one where that has at most 1/16 more bits. The extra bits of
-// matches are left out of the account.
+// worthwhile gives the dynamic block of tokens, or a stored one where that has at most 1/16 more bits.
 func (b *blocks) worthwhile(tokens []deflate.Token, raw []byte) error {
-	literals, distances := b.count(tokens)
-	size := b.dynamicBits(literals, distances)
-	if storable(raw) && storedBits(raw) < size+size>>4 {
+	if b.hardlySmaller(raw, b.count(tokens)) {
 		return b.stored(raw, false)
 	}
 	return b.coded(deflate.Dynamic, tokens)
 }
 
-// literalsOnly gives a dynamic block of literals, or a stored one where that has at most 1/16 more bits.
+// literalsOnly gives the dynamic block of literals, or a stored one where that has at most 1/16 more bits.
 func (b *blocks) literalsOnly(raw []byte) error {
-	b.tokens = b.tokens[:0]
+	clear(b.literals[:])
+	clear(b.distances[:])
 	for _, c := range raw {
-		b.tokens = append(b.tokens, deflate.Literal(c))
+		b.literals[c]++
 	}
-	return b.worthwhile(b.tokens, raw)
+	if b.hardlySmaller(raw, b.used()) {
+		return b.stored(raw, false)
+	}
+	if b.tokens == nil {
+		b.tokens = make([]deflate.Token, largestStored)
+	}
+	tokens := b.tokens[:len(raw)]
+	for i, c := range raw {
+		tokens[i] = deflate.Literal(c)
+	}
+	return b.coded(deflate.Dynamic, tokens)
+}
+
+// hardlySmaller makes the header of a dynamic block of what was counted, and reports whether a stored block of raw has at
+// most 1/16 more bits. The extra bits of matches are left out of the account.
+func (b *blocks) hardlySmaller(raw []byte, told symbols) bool {
+	size := b.dynamicBits(told)
+	return storable(raw) && storedBits(raw) < size+size>>4
 }
 
 func storable(raw []byte) bool  { return raw != nil && len(raw) <= largestStored }
 func storedBits(raw []byte) int { return (5 + len(raw)) * 8 }
 
-// count counts the symbols of tokens and the end of the block, and returns how many of each code a header tells. A block
-// without matches has one distance.
-func (b *blocks) count(tokens []deflate.Token) (literals, distances int) {
+// symbols is how many of each code a header tells.
+type symbols struct{ literals, distances int }
+
+// count counts the symbols of tokens and the end of the block.
+func (b *blocks) count(tokens []deflate.Token) symbols {
 	clear(b.literals[:])
 	clear(b.distances[:])
 	var lengths [256]uint32
@@ -80,30 +97,35 @@ func (b *blocks) count(tokens []deflate.Token) (literals, distances int) {
 	for i, n := range lengths {
 		b.literals[deflate.Match(deflate.MinMatch+i, 1).Symbol()] += n
 	}
-	b.literals[deflate.EndOfBlock] = 1
+	return b.used()
+}
 
-	literals, distances = len(b.literals), len(b.distances)
-	for b.literals[literals-1] == 0 {
-		literals--
+// used counts the end of the block, and a distance if there is none, and returns what is to be told.
+func (b *blocks) used() symbols {
+	b.literals[deflate.EndOfBlock] = 1
+	told := symbols{len(b.literals), len(b.distances)}
+	for b.literals[told.literals-1] == 0 {
+		told.literals--
 	}
-	for distances > 0 && b.distances[distances-1] == 0 {
-		distances--
+	for told.distances > 0 && b.distances[told.distances-1] == 0 {
+		told.distances--
 	}
-	if distances == 0 {
+	if told.distances == 0 {
 		b.distances[0] = 1
-		distances = 1
+		told.distances = 1
 	}
-	return literals, distances
+	return told
 }
 
 // dynamicBits makes the header of a dynamic block of what was counted, and returns how many bits such a block has without
 // the extra bits of matches.
-func (b *blocks) dynamicBits(literals, distances int) int {
-	lit, dist := b.lengths[:literals], b.lengths[literals:literals+distances]
-	b.tree.lengths(lit, b.literals[:literals], 15)
-	b.tree.lengths(dist, b.distances[:distances], 15)
-	b.tree.header(&b.block.Header, b.lengths[:literals+distances])
-	b.block.Header.Literals, b.block.Header.Distances = literals, distances
+func (b *blocks) dynamicBits(told symbols) int {
+	all := b.lengths[:told.literals+told.distances]
+	lit, dist := all[:told.literals], all[told.literals:]
+	b.tree.lengths(lit, b.literals[:], maxBits)
+	b.tree.lengths(dist, b.distances[:], maxBits)
+	b.tree.header(&b.block.Header, all)
+	b.block.Header.Literals, b.block.Header.Distances = told.literals, told.distances
 
 	size := 3 + b.block.Header.Size()
 	for s, n := range lit {

@@ -149,29 +149,33 @@ func hash(v uint32) uint32 { return bits.ReverseBytes32(v) * hashMultiplier >> (
 // remember adds the places up to to, as far as their four bytes are there.
 func (c *chains) remember(to int) {
 	to = min(to, c.end-minMatch+1)
-	base := c.base
-	for i := c.known; i < to; i++ {
-		number := base + uint32(i)
-		h := hash(c.word(i))
-		c.back[i&(windowSize-1)] = uint16(min(number-c.head[h], none))
-		c.head[h] = number
+	at := c.known
+	for ; at < to; at++ {
+		c.link(at)
 	}
-	c.known = max(c.known, to)
+	c.known = at
+}
+
+// link adds a place to the chain of its hash.
+func (c *chains) link(at int) {
+	number, h := c.base+uint32(at), hash(c.word(at))
+	c.back[at&(windowSize-1)] = uint16(min(number-c.head[h], none))
+	c.head[h] = number
 }
 
 // longest returns the longest match of more than floor bytes at pos, which is remembered, and the nearest one of several.
 // It returns 0 if there is none.
 func (c *chains) longest(pos, floor int) (length, distance int) {
 	gap := int(c.back[pos&(windowSize-1)])
-	longest := min(deflate.MaxMatch, c.end-pos)
-	if gap > min(pos, deflate.WindowSize) || floor >= longest {
+	if gap > min(pos, deflate.WindowSize) || floor >= c.end-pos {
 		return 0, 0
 	}
-	return c.search(pos, gap, floor, longest)
+	return c.search(pos, gap, floor)
 }
 
 // search looks for a match through the chain that begins gap before pos.
-func (c *chains) search(pos, gap, floor, longest int) (length, distance int) {
+func (c *chains) search(pos, gap, floor int) (length, distance int) {
+	longest := min(deflate.MaxMatch, c.end-pos)
 	lowest := max(0, pos-deflate.WindowSize)
 	nice := min(c.nice, longest)
 	best, found := floor, 0
@@ -181,11 +185,15 @@ func (c *chains) search(pos, gap, floor, longest int) (length, distance int) {
 	for tries := c.tries; ; {
 		if c.word(at+best-3) == tail {
 			n := c.common(at, pos, longest)
-			if n > best && (n > minMatch || pos-at <= nearMatch) {
-				best, found = n, pos-at
-				if n >= nice {
-					break
+			if n > best {
+				best = n
+				if n > minMatch || pos-at <= nearMatch {
+					found = pos - at
+					if n >= nice {
+						break
+					}
 				}
+				// A match that is too far for its length is none, and so are those of that length behind it.
 				tail = c.word(pos + best - 3)
 			}
 		}
@@ -206,19 +214,14 @@ func (c *chains) word(at int) uint32 {
 	return binary.LittleEndian.Uint32(c.window[at&(windowSize-1):])
 }
 
-// common returns how many bytes at a and b are equal, at most limit.
+// common returns how many bytes at two places are equal, at most limit.
 func (c *chains) common(a, b, limit int) int {
-	return commonPrefix(c.window[a:], c.window[b:], limit)
-}
-
-// commonPrefix returns how many of the first bytes of a and b are equal, at most limit. Both have 8 bytes more than that.
-func commonPrefix(a, b []byte, limit int) int {
-	n := 0
-	for n < limit {
-		if x := binary.LittleEndian.Uint64(a[n:]) ^ binary.LittleEndian.Uint64(b[n:]); x != 0 {
+	for n := 0; n < limit; n += 8 {
+		x := binary.LittleEndian.Uint64(c.window[(a+n)&(windowSize-1):]) ^
+			binary.LittleEndian.Uint64(c.window[(b+n)&(windowSize-1):])
+		if x != 0 {
 			return min(n+bits.TrailingZeros64(x)>>3, limit)
 		}
-		n += 8
 	}
 	return limit
 }

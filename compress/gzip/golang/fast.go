@@ -2,6 +2,7 @@ package golang
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"github.com/ferry-oci/ferry/compress/deflate"
 )
@@ -209,4 +210,14 @@ func (e *fast) length(i, distance, n int) int {
 	}
 	limit := min(deflate.MaxMatch, n-i) - 4
 	return 4 + commonPrefix(e.buf[deflate.WindowSize+from:], e.buf[deflate.WindowSize+i+4:], limit)
+}
+
+// commonPrefix returns how many of the first bytes of a and b are equal, at most limit. Both have 8 bytes more than that.
+func commonPrefix(a, b []byte, limit int) int {
+	for n := 0; n < limit; n += 8 {
+		if x := binary.LittleEndian.Uint64(a[n:]) ^ binary.LittleEndian.Uint64(b[n:]); x != 0 {
+			return min(n+bits.TrailingZeros64(x)>>3, limit)
+		}
+	}
+	return limit
 }

@@ -34,25 +34,28 @@ func (e *greedy) end(final bool) error {
 
 // run makes tokens of what is in the window, but not of its end unless all is set.
 func (e *greedy) run(all bool) error {
-	look := e.look(all)
-	for e.pos < look {
+	c := e.chains
+	look := c.look(all)
+	for c.pos < look {
+		c.remember(c.pos)
 		length, distance := 0, 0
-		e.remember(e.pos + 1)
-		if e.pos < e.known {
-			length, distance = e.longest(e.pos, minMatch-1)
+		if c.pos+minMatch <= c.end {
+			c.link(c.pos)
+			c.known = c.pos + 1
+			length, distance = c.longest(c.pos, minMatch-1)
 		}
 		if length == 0 {
-			e.add(deflate.Literal(e.window[e.pos]))
-			e.pos++
+			c.add(deflate.Literal(c.window[c.pos&(windowSize-1)]))
+			c.pos++
 		} else {
-			e.add(deflate.Match(length, distance))
-			e.pos += length
-			if length > e.skip {
-				e.known = e.pos
+			c.add(deflate.Match(length, distance))
+			c.pos += length
+			if length > c.skip {
+				c.known = c.pos
 			}
 		}
-		if e.queued == blockTokens {
-			if err := e.finish(e.pos); err != nil {
+		if c.queued == blockTokens {
+			if err := c.finish(c.pos); err != nil {
 				return err
 			}
 		}

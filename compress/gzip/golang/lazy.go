@@ -51,37 +51,36 @@ func (e *lazy) end(final bool) error {
 
 // run makes tokens of what is in the window, but not of its end unless all is set.
 func (e *lazy) run(all bool) error {
-	look := e.look(all)
-	if look <= e.pos {
+	c := e.chains
+	look := c.look(all)
+	if look <= c.pos {
 		return nil
 	}
-	e.remember(e.chains.end)
-	for e.pos < look {
+	c.remember(c.end)
+	pos, last, lastDistance, pending := c.pos, e.length, e.distance, e.pending
+	for pos < look {
 		length, distance := 0, 0
-		if e.pos < e.known && e.length < e.lazy {
-			length, distance = e.longest(e.pos, e.length)
+		if pos < c.known && last < c.lazy {
+			length, distance = c.longest(pos, last)
 		}
-		if e.length >= minMatch && length == 0 {
-			e.add(deflate.Match(e.length, e.distance))
-			e.pos += e.length - 1
-			e.length, e.pending = minMatch-1, false
-			if e.queued == blockTokens {
-				if err := e.finish(e.pos); err != nil {
-					return err
-				}
+		end := pos // of the token
+		if last >= minMatch && length == 0 {
+			c.add(deflate.Match(last, lastDistance))
+			pos += last - 1
+			end, last, pending = pos, minMatch-1, false
+		} else {
+			if pending {
+				c.add(deflate.Literal(c.window[(pos-1)&(windowSize-1)]))
 			}
-			continue
+			pos++
+			last, lastDistance, pending = max(length, minMatch-1), distance, true
 		}
-		if e.pending {
-			e.add(deflate.Literal(e.window[e.pos-1]))
-			if e.queued == blockTokens {
-				if err := e.finish(e.pos); err != nil {
-					return err
-				}
+		if c.queued == blockTokens {
+			if err := c.finish(end); err != nil {
+				return err
 			}
 		}
-		e.pos++
-		e.length, e.distance, e.pending = max(length, minMatch-1), distance, true
 	}
+	c.pos, e.length, e.distance, e.pending = pos, last, lastDistance, pending
 	return nil
 }

@@ -19,17 +19,17 @@ type tree struct {
 	codeLengths [maxBits + 1]int
 }
 
-// lengths stores the code lengths of symbols that occur counts times in dst, at most limit bits. Two symbols or fewer have
-// one bit each. A symbol that does not occur has none.
+// lengths stores in dst the code lengths of its symbols, which occur counts times, at most limit bits. Two symbols or fewer
+// have one bit each. A symbol that does not occur has none.
 //
 // This is the package-merge algorithm of Larmore and Hirschberg. There can be several codes of the same size: this one
 // takes a package before a leaf of the same weight, and gives the symbols that occur equally often longer codes the
 // smaller they are.
 func (t *tree) lengths(dst []uint8, counts []uint32, limit int) {
 	n := 0
-	for s, c := range counts {
+	for s := range dst {
 		dst[s] = 0
-		if c > 0 {
+		if c := counts[s]; c > 0 {
 			t.leaves[n] = uint64(c)<<16 | uint64(s)
 			n++
 		}
