@@ -85,8 +85,18 @@ func hash4(v uint64, size uint) uint32 { return uint32(v) * 2654435761 >> (32 - 
 func hash5(v uint64, size uint) uint32 { return uint32(v << 24 * 889523592379 >> (64 - size)) }
 func hash7(v uint64, size uint) uint32 { return uint32(v << 8 * 58295818150454627 >> (64 - size)) }
 
-// common returns how many bytes from s and from t on, which is less, are equal.
+// common returns how many bytes from s and from t on, which is less, are equal. Most often these are few.
 func common(b []byte, s, t int) int {
+	if s+8 <= len(b) {
+		if d := load64(b, s) ^ load64(b, t); d != 0 {
+			return bits.TrailingZeros64(d) >> 3
+		}
+	}
+	return commonLong(b, s, t)
+}
+
+// commonLong is common for any number of bytes.
+func commonLong(b []byte, s, t int) int {
 	x := b[s:]
 	y := b[t:][:len(x)]
 	for len(x) >= 8 && len(y) >= 8 {
