@@ -29,6 +29,7 @@ type encoder struct {
 
 func newEncoder(p Program, level, hashBits, tokens int, emit deflate.Emit) *encoder {
 	e := &encoder{program: p, effort: efforts[level], isLazy: level >= firstLazy}
+	e.ranked = e.chain >= longChain
 	e.seesBehind = p == GNU || p == BusyBox
 	e.hashMask = 1<<hashBits - 1
 	e.hashShift = uint(hashBits+deflate.MinMatch-1) / deflate.MinMatch

@@ -11,31 +11,35 @@ import (
 //
 // Matches can go on behind the end of the input, into what is left in the buffer from before, but for those of zlib.
 func (e *encoder) longest(pos, place, best int) (length, start int) {
-	chain, nice := e.chain, e.nice
+	chain, nice := e.effortAt(pos, best)
+	return e.follow(pos, place, best, chain, nice)
+}
+
+// effortAt returns how many places are looked at, and which length ends the search.
+func (e *encoder) effortAt(pos, best int) (chain, nice int) {
+	chain, nice = e.chain, e.nice
 	if best >= e.good {
 		chain /= 4
 	}
 	if !e.seesBehind {
 		nice = min(nice, e.end-pos)
 	}
+	return chain, nice
+}
+
+// follow is longest with the effort that is to be made.
+func (e *encoder) follow(pos, place, best, chain, nice int) (length, start int) {
 	limit := max(pos-maxDistance, 0)
 	buf, prev := &e.buf, &e.prev
-
-	// A longer match has the same last bytes up to best, of four or, where there are no four, three.
-	last, mask := best-3, ^uint32(0)
-	if best < 3 {
-		last, mask = 0, 1<<24-1
-	}
-	tail := load32(buf, pos+last)
+	tail := newTail(buf, pos, best)
 	for {
-		if (load32(buf, place+last)^tail)&mask == 0 {
+		if tail.fits(buf, place) {
 			if n := matchLength(buf, place, pos); n > best {
 				best, start = n, place
 				if n >= nice {
 					break
 				}
-				last, mask = best-3, ^uint32(0)
-				tail = load32(buf, pos+last)
+				tail = newTail(buf, pos, best)
 			}
 		}
 		place = int(prev[place&(windowSize-1)])
@@ -45,6 +49,24 @@ func (e *encoder) longest(pos, place, best int) (length, start int) {
 		}
 	}
 	return best, start
+}
+
+// tail has the last bytes, up to the one at best, that a match of more than best bytes has: four or, where there are no
+// four, three.
+type tail struct {
+	offset      int
+	bytes, mask uint32
+}
+
+func newTail(buf *[roundSize + 8]byte, pos, best int) tail {
+	if best < 3 {
+		return tail{0, load32(buf, pos), 1<<24 - 1}
+	}
+	return tail{best - 3, load32(buf, pos+best-3), 1<<32 - 1}
+}
+
+func (t tail) fits(buf *[roundSize + 8]byte, place int) bool {
+	return (load32(buf, place+t.offset)^t.bytes)&t.mask == 0
 }
 
 func load32(buf *[roundSize + 8]byte, at int) uint32 {

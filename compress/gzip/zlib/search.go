@@ -54,7 +54,12 @@ func (e *encoder) search(pos, before int) {
 	if place == 0 || before >= e.maxLazy || pos-place > maxDistance || e.program == GNU && pos > slidePoint {
 		return
 	}
-	n, match := e.longest(pos, place, before)
+	var n, match int
+	if e.ranked {
+		n, match = e.longestOfMany(pos, place, before)
+	} else {
+		n, match = e.longest(pos, place, before)
+	}
 	n = min(n, e.end-pos)
 	if n == deflate.MinMatch && pos-match > tooFar {
 		n--

@@ -33,6 +33,10 @@ type window struct {
 	prev      [windowSize]uint16 // the place before with the same hash, by the low bits of a place
 	hashMask  uint32
 	hashShift uint
+
+	ranked bool               // count and rank are kept
+	count  [1 << 16]uint16    // how many places of each hash there were, modulo 65,536
+	rank   [windowSize]uint16 // of each place: how many there were of its hash with it
 }
 
 // reset begins a stream behind dict, at most windowSize bytes, whose end lies at pos.
@@ -84,13 +88,21 @@ func (w *window) hashMissing() {
 
 // insert puts a place into the chains and returns the one before with its hash.
 func (w *window) insert(place int) int {
-	i := place & (bufferSize - 1)
-	h := uint32(w.buf[i])<<(2*w.hashShift&31) ^ uint32(w.buf[i+1])<<(w.hashShift&31) ^ uint32(w.buf[i+2])
-	at := &w.head[uint16(h&w.hashMask)]
-	first := *at
+	h := w.hash(place)
+	first := w.head[h]
 	w.prev[place&(windowSize-1)] = first
-	*at = uint16(place)
+	w.head[h] = uint16(place)
+	if w.ranked {
+		w.count[h]++
+		w.rank[place&(windowSize-1)] = w.count[h]
+	}
 	return int(first)
+}
+
+func (w *window) hash(place int) uint16 {
+	i := place & roundMask
+	h := uint32(w.buf[i])<<(2*w.hashShift&31) ^ uint32(w.buf[i+1])<<(w.hashShift&31) ^ uint32(w.buf[i+2])
+	return uint16(h & w.hashMask)
 }
 
 // insertAll puts the places from from to to into the chains.
@@ -107,5 +119,9 @@ func (w *window) insertAll(from, to int) {
 		at := &w.head[uint16(h&mask)]
 		w.prev[place&(windowSize-1)] = *at
 		*at = uint16(place)
+		if w.ranked {
+			w.count[uint16(h&mask)]++
+			w.rank[place&(windowSize-1)] = w.count[uint16(h&mask)]
+		}
 	}
 }
