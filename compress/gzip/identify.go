@@ -1,0 +1,234 @@
+package gzip
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ferry-oci/ferry/compress/deflate"
+)
+
+const (
+	// probeTokens and probePlain are how much of a member engines are tried on: wrong ones differ much earlier.
+	probeTokens = 150_000
+	probePlain  = 8 << 20
+	// leastPlain is more than the chunks that are common, so that the flush behind the first one is seen.
+	leastPlain = 1<<20 + 1
+
+	maxSurvivors = 3 // engines that a member is proven with at once, where the probe does not tell them apart
+	// Of a member with so few plain bytes, all engines that fit are tried on the next one; of a larger one, maxSurvivors.
+	smallMember = 64 << 10
+	maxFitting  = 200
+)
+
+// begin reads the begin of a member, or all of a small one.
+func (f *finder) begin(ctx context.Context, m *Member) ([]unit, error) {
+	var units []unit
+	var last *unit
+	for tokens := 0; (tokens < probeTokens || f.size < leastPlain) && f.size < probePlain && len(units) < maxLag; {
+		u, err := f.next(ctx, last)
+		if err != nil {
+			return nil, err
+		}
+		f.flushed(m, &u)
+		tokens += len(u.block.Tokens)
+		units = append(units, u)
+		if u.block.Final {
+			break
+		}
+		last = &units[len(units)-1]
+	}
+	return units, nil
+}
+
+// identify makes run what fits the begin of a member, too, and returns Verbatim for a member that the recipe carries. It is
+// in m then.
+func (f *finder) identify(header []byte, begin []unit, m *Member) (Engine, error) {
+	unknown := Engine{ID: undecided}
+	if fit := f.fitting(f.run, begin, len(f.run)); len(fit) > 0 {
+		f.run = fit
+		return unknown, nil
+	}
+	if f.searches++; f.searches > maxSearches {
+		return unknown, f.fail(TooManyParts, "members of too many encoders")
+	}
+	limit := maxSurvivors
+	if f.size <= smallMember {
+		limit = maxFitting
+	}
+	if fit := f.fitting(candidates(header, begin), begin, limit); len(fit) > 0 {
+		f.endRun()
+		f.run, f.runFrom = fit, len(f.recipe.Members)
+		return unknown, nil
+	}
+	if begin[len(begin)-1].block.Final {
+		if stream := f.verbatim(begin); stream != nil {
+			m.Stream, m.Flushes = stream, nil
+			return Engine{}, nil
+		}
+	}
+	return unknown, f.fail(NoEngine, "%s", describe(begin))
+}
+
+// endRun names the engine of the members of a run: the first one that fits them all.
+func (f *finder) endRun() {
+	for i := f.runFrom; i < len(f.chosen); i++ {
+		if f.chosen[i].ID == undecided {
+			f.chosen[i] = f.run[0]
+		}
+	}
+}
+
+// fitting returns those engines that give the blocks of begin, at most limit.
+func (f *finder) fitting(engines []Engine, begin []unit, limit int) []Engine {
+	var fit []Engine
+	for _, e := range engines {
+		if len(fit) == limit {
+			break
+		}
+		c, err := f.coders.take(e)
+		if err != nil {
+			continue // an engine that is no use here is none that fits
+		}
+		p := newProver(c, 0, nil)
+		for i := range begin {
+			if !p.take(&begin[i]) {
+				break
+			}
+		}
+		if !p.failed {
+			fit = append(fit, e)
+			f.coders.put(c)
+		}
+	}
+	return fit
+}
+
+// verbatim returns the stream of a small member.
+func (f *finder) verbatim(units []unit) []byte {
+	var b bytes.Buffer
+	w := deflate.NewWriter(&b)
+	for i := range units {
+		if err := w.WriteBlock(&units[i].block); err != nil || b.Len() > maxVerbatim {
+			return nil
+		}
+	}
+	if err := w.Close(f.reader.Padding()); err != nil || b.Len() > maxVerbatim {
+		return nil
+	}
+	return b.Bytes()
+}
+
+// candidates returns the engines that may have made a member, the most likely ones first.
+func candidates(header []byte, begin []unit) []Engine {
+	var engines []Engine
+	for _, id := range order(header, begin) {
+		p := programs[id]
+		for _, level := range levels(header[8], p.levels) {
+			for variant := p.variants[0]; variant <= p.variants[1]; variant++ {
+				for _, chunk := range chunks(p, begin) {
+					if e := (Engine{ID: id, Level: level, Variant: variant, Chunk: chunk}); e.check() == nil && !e.repeats() {
+						engines = append(engines, e)
+					}
+				}
+			}
+		}
+	}
+	return engines
+}
+
+// order returns the programs that fit the shortest match: only the family of zlib has matches of three bytes.
+func order(header []byte, begin []unit) []EngineID {
+	short := false
+	for i := range begin {
+		for _, t := range begin[i].block.Tokens {
+			if t.IsMatch() && t.Length() == deflate.MinMatch {
+				short = true
+			}
+		}
+	}
+	var ids []EngineID
+	for id, p := range programs {
+		if !short || p.short {
+			ids = append(ids, id)
+		}
+	}
+	// pgzip writes the zero time of Go and flushes at even places; GNU gzip and busybox tell the system.
+	zeroTime, flush := bytes.Equal(header[4:8], []byte{0x00, 0x09, 0x6e, 0x88}), firstFlush(begin)
+	rank := func(id EngineID) int {
+		p := programs[id]
+		switch n := int(id) * 4; {
+		case p.chunks[1] > 0 && !p.short && (zeroTime || slices.Contains(p.common, flush)):
+			return 0
+		case p.unix && header[9] == unixSystem:
+			return n + 1
+		case p.unix:
+			return n + 2000
+		default:
+			return n + 1000
+		}
+	}
+	slices.SortFunc(ids, func(a, b EngineID) int { return rank(a) - rank(b) })
+	return ids
+}
+
+// levels returns the levels from limits[0] to limits[1], those first that the header tells of and the default ones.
+func levels(flags byte, limits [2]int) []int {
+	likely := []int{6, 5, 9, 1}
+	switch flags {
+	case 2:
+		likely = []int{9, 6}
+	case 4:
+		likely = []int{1, 6}
+	}
+	var all []int
+	for level := limits[1]; level >= limits[0]; level-- {
+		all = append(all, level)
+	}
+	slices.SortStableFunc(all, func(a, b int) int {
+		rank := func(level int) int {
+			if i := slices.Index(likely, level); i >= 0 {
+				return i
+			}
+			return len(likely)
+		}
+		return rank(a) - rank(b)
+	})
+	return all
+}
+
+// chunks returns the sizes of chunks that a member can have: the one that its first flush tells, and those that are common.
+func chunks(p program, begin []unit) []int {
+	if p.chunks[1] == 0 {
+		return []int{0}
+	}
+	sizes := slices.Clone(p.common)
+	if size := firstFlush(begin); size >= p.chunks[0] && size <= p.chunks[1] && !slices.Contains(sizes, size) {
+		sizes = append(sizes, size)
+	}
+	return sizes
+}
+
+// firstFlush returns how many plain bytes precede the first empty block that follows any, or 0 if there is none.
+func firstFlush(begin []unit) int {
+	for i := range begin {
+		if u := &begin[i]; len(u.plain) == 0 && u.start > 0 && !u.block.Final {
+			return int(u.start)
+		}
+	}
+	return 0
+}
+
+// describe says what a member looks like that no engine fits.
+func describe(begin []unit) string {
+	shortest := deflate.MaxMatch
+	for i := range begin {
+		for _, t := range begin[i].block.Tokens {
+			if t.IsMatch() {
+				shortest = min(shortest, t.Length())
+			}
+		}
+	}
+	return fmt.Sprintf("%d tokens in the first block, matches of %d bytes and more", len(begin[0].block.Tokens), shortest)
+}

@@ -1,0 +1,355 @@
+package gzip
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/ferry-oci/ferry/compress/deflate"
+)
+
+const (
+	// partSize is how many plain bytes a part has at least that is proven, and re-created, by itself.
+	partSize = 4 << 20
+	// maxAhead is how many plain bytes an encoder can see behind its part, to make the last blocks of it.
+	maxAhead = 1 << 20
+
+	// maxLag and maxLagWeight are how many blocks, and bytes of them, a reader can be ahead of an encoder that fits.
+	maxLag       = 1 << 10
+	maxLagWeight = 48 << 20
+	// maxEarly is how many empty blocks an encoder can be ahead of a reader.
+	maxEarly = 8
+
+	queueUnits  = 256      // blocks that wait for a part
+	queueWeight = 64 << 20 // bytes that wait in all
+)
+
+var (
+	errDone    = errors.New("all blocks of a part are there")
+	errDiffers = errors.New("another block")
+)
+
+// prover compares the blocks of an encoder with those that were read.
+type prover struct {
+	*coder
+	queue  []*unit         // that the encoder has not given yet
+	early  []deflate.Block // empty ones that it gave before they were read
+	lag    int64           // weight of queue
+	left   int             // blocks of the part in queue, once units ahead of it come; before that less than 0
+	done   bool
+	failed bool
+}
+
+func newProver(c *coder, position int64, dict []byte) *prover {
+	p := &prover{coder: c, left: -1}
+	c.begin(position, dict, p.compare)
+	return p
+}
+
+func (p *prover) compare(b *deflate.Block) error {
+	switch {
+	case p.left == 0:
+		return errDone
+	case len(p.queue) == 0 && len(b.Tokens)+len(b.Raw) == 0 && len(p.early) < maxEarly:
+		early := *b
+		early.Header.Lengths = slices.Clone(b.Header.Lengths)
+		p.early = append(p.early, early)
+		return nil
+	case len(p.queue) == 0 || !b.Equal(&p.queue[0].block):
+		return errDiffers
+	}
+	p.lag -= p.queue[0].weight()
+	p.queue = p.queue[1:]
+	if p.left > 0 {
+		if p.left--; p.left == 0 {
+			return errDone
+		}
+	}
+	return nil
+}
+
+// take gives u to the encoder, and reports whether it wants more.
+func (p *prover) take(u *unit) bool {
+	if u.ahead && p.left < 0 {
+		if p.left = len(p.queue); p.left == 0 {
+			p.done, p.failed = len(p.early) == 0, len(p.early) > 0
+			return false
+		}
+	}
+	p.queue = append(p.queue, u)
+	p.lag += u.weight()
+	var err error
+	if len(p.early) > 0 {
+		first := p.early[0]
+		p.early = p.early[1:]
+		err = p.compare(&first)
+	}
+	if err == nil {
+		err = p.encode(u)
+	}
+	switch {
+	case errors.Is(err, errDone):
+		p.done = true
+	case err != nil || len(p.queue) > maxLag || p.lag > maxLagWeight && len(p.queue) > 2:
+		p.failed = true
+	case u.block.Final:
+		p.done = len(p.queue)+len(p.early) == 0
+		p.failed = !p.done
+	}
+	return !p.done && !p.failed
+}
+
+func (p *prover) encode(u *unit) error {
+	if u.marker() && p.engine.flushes() {
+		return p.Flush()
+	}
+	if len(u.plain) > 0 {
+		if err := p.Write(u.plain); err != nil {
+			return err
+		}
+	}
+	if u.block.Final {
+		return p.Close()
+	}
+	return nil
+}
+
+// coders keeps encoders that can be used again. They are large.
+type coders struct {
+	mu   sync.Mutex
+	free map[Engine][]*coder
+}
+
+func (s *coders) take(e Engine) (*coder, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if free := s.free[e]; len(free) > 0 {
+		s.free[e] = free[:len(free)-1]
+		return free[len(free)-1], nil
+	}
+	return newCoder(e)
+}
+
+func (s *coders) put(c *coder) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.free == nil {
+		s.free = make(map[Engine][]*coder)
+	}
+	s.free[c.engine] = append(s.free[c.engine], c)
+}
+
+// part is a stretch of a member that is proven by itself.
+type part struct {
+	in      chan unit
+	start   int64
+	blocks  int64
+	provers []*prover
+}
+
+// proof is the work of proving a member.
+type proof struct {
+	*finder
+	member  *Member
+	engines []Engine
+	group   *errgroup.Group
+	weights *semaphore.Weighted
+	slots   *semaphore.Weighted
+	now     *part
+	before  *part // it may want units ahead still
+	ahead   int64 // plain bytes that it got
+
+	mu     sync.Mutex
+	failed []bool // of engines
+}
+
+// prove compares all blocks of a member, of which begin was read, with those of the engines of run, and returns those that
+// fit.
+func (f *finder) prove(parent context.Context, begin []unit, m *Member) ([]Engine, error) {
+	engines := slices.DeleteFunc(slices.Clone(f.run), func(e Engine) bool {
+		return e.resumes() != f.run[0].resumes() || e.Chunk != f.run[0].Chunk || e.flushes() != f.run[0].flushes()
+	})
+	engines = engines[:min(len(engines), maxSurvivors)]
+	group, ctx := errgroup.WithContext(parent)
+	p := &proof{
+		finder: f, member: m, engines: engines, failed: make([]bool, len(engines)), group: group,
+		weights: semaphore.NewWeighted(queueWeight), slots: semaphore.NewWeighted(int64(max(f.opts.Parallel, 1) + 1)),
+	}
+	err := p.read(ctx, begin)
+	p.end()
+	differs := group.Wait()
+	switch {
+	case parent.Err() != nil:
+		return nil, parent.Err()
+	case differs != nil && (err == nil || errors.Is(err, context.Canceled)):
+		return nil, p.differs()
+	case err != nil:
+		return nil, err
+	}
+	var fit []Engine
+	for i, e := range engines {
+		if !p.failed[i] {
+			fit = append(fit, e)
+		}
+	}
+	if len(fit) == 0 {
+		return nil, p.differs()
+	}
+	return fit, nil
+}
+
+func (p *proof) differs() error { return p.fail(Differs, "%v at first", p.engines[0]) }
+
+// read gives all blocks of the member to the parts.
+func (p *proof) read(ctx context.Context, begin []unit) error {
+	if err := p.begin(ctx, 0, nil); err != nil {
+		return err
+	}
+	for _, u := range begin {
+		if err := p.give(ctx, u); err != nil {
+			return err
+		}
+	}
+	for last := begin[len(begin)-1]; !last.block.Final; {
+		u, err := p.next(ctx, &last)
+		if err != nil {
+			return err
+		}
+		p.flushed(p.member, &u)
+		if p.divides(&u) {
+			if err := p.begin(ctx, u.start, p.reader.Window()); err != nil {
+				return err
+			}
+			p.member.Checkpoints = append(p.member.Checkpoints, Checkpoint{Plain: u.start, Blocks: p.before.blocks, Bits: u.bits})
+		}
+		if err := p.give(ctx, u); err != nil {
+			return err
+		}
+		last = u
+	}
+	return nil
+}
+
+// divides reports whether a part begins with u.
+func (p *proof) divides(u *unit) bool {
+	if u.start-p.now.start < partSize || len(u.plain) == 0 {
+		return false
+	}
+	e := p.engines[0]
+	if e.resumes() {
+		return u.match && len(p.member.Flushes) == 0
+	}
+	return e.restarts(Checkpoint{Plain: u.start, Bits: u.bits})
+}
+
+// begin begins a part.
+func (p *proof) begin(ctx context.Context, start int64, dict []byte) error {
+	if p.before != nil {
+		close(p.before.in)
+		p.before = nil
+	}
+	dict = slices.Clone(dict)
+	if err := p.slots.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	part := &part{in: make(chan unit, queueUnits), start: start}
+	for _, e := range p.engines {
+		c, err := p.coders.take(e)
+		if err != nil {
+			return err
+		}
+		part.provers = append(part.provers, newProver(c, start, dict))
+	}
+	p.before, p.now, p.ahead = p.now, part, 0
+	p.group.Go(func() error {
+		defer p.slots.Release(1)
+		return p.work(part)
+	})
+	return nil
+}
+
+// give gives u to the part that it belongs to, and to the one before if that wants it.
+func (p *proof) give(ctx context.Context, u unit) error {
+	if p.before != nil {
+		ahead := u
+		ahead.ahead = true
+		if err := p.send(ctx, p.before, ahead); err != nil {
+			return err
+		}
+		if p.ahead += int64(len(u.plain)); p.ahead > maxAhead {
+			close(p.before.in)
+			p.before = nil
+		}
+	}
+	p.now.blocks++
+	return p.send(ctx, p.now, u)
+}
+
+func (p *proof) send(ctx context.Context, to *part, u unit) error {
+	weight := min(u.weight(), queueWeight)
+	if err := p.weights.Acquire(ctx, weight); err != nil {
+		return err
+	}
+	select {
+	case to.in <- u:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end tells the parts that nothing comes any more.
+func (p *proof) end() {
+	for _, part := range []*part{p.before, p.now} {
+		if part != nil {
+			close(part.in)
+		}
+	}
+}
+
+// work proves a part. An error says that no engine fits it, and ends the proof.
+func (p *proof) work(part *part) error {
+	wanted := true
+	for u := range part.in {
+		p.weights.Release(min(u.weight(), queueWeight))
+		if !wanted {
+			continue
+		}
+		wanted = false
+		for _, prover := range part.provers {
+			if !prover.done && !prover.failed && prover.take(&u) {
+				wanted = true
+			}
+		}
+		if !wanted {
+			if err := p.result(part); err != nil {
+				return err
+			}
+		}
+	}
+	if wanted {
+		return p.result(part)
+	}
+	return nil
+}
+
+// result notes which engines do not fit a part.
+func (p *proof) result(part *part) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, prover := range part.provers {
+		if prover.done {
+			p.coders.put(prover.coder)
+		} else {
+			p.failed[i] = true
+		}
+	}
+	if !slices.Contains(p.failed, false) {
+		return errDiffers
+	}
+	return nil
+}
