@@ -17,9 +17,9 @@ const (
 	leastPlain = 1<<20 + 1
 
 	maxSurvivors = 3 // engines that a member is proven with at once, where the probe does not tell them apart
-	// Of a member with so few plain bytes, all engines that fit are tried on the next one; of a larger one, maxSurvivors.
+	// Of a member with so few plain bytes, maxFitting engines that fit are tried on the next one; of a larger one, maxSurvivors.
 	smallMember = 64 << 10
-	maxFitting  = 200
+	maxFitting  = maxCoders
 )
 
 // begin reads the begin of a member, or all of a small one.

@@ -21,6 +21,8 @@ const (
 	// maxLag and maxLagWeight are how many blocks, and bytes of them, a reader can be ahead of an encoder that fits.
 	maxLag       = 1 << 10
 	maxLagWeight = 48 << 20
+	// maxCoders is how many encoders are kept, of about 2 MiB.
+	maxCoders = 48
 	// maxEarly is how many empty blocks an encoder can be ahead of a reader.
 	maxEarly = 8
 
@@ -118,10 +120,11 @@ func (p *prover) encode(u *unit) error {
 	return nil
 }
 
-// coders keeps encoders that can be used again. They are large.
+// coders keeps encoders that can be used again, at most maxCoders. They are large.
 type coders struct {
-	mu   sync.Mutex
-	free map[Engine][]*coder
+	mu    sync.Mutex
+	free  map[Engine][]*coder
+	count int
 }
 
 func (s *coders) take(e Engine) (*coder, error) {
@@ -129,6 +132,7 @@ func (s *coders) take(e Engine) (*coder, error) {
 	defer s.mu.Unlock()
 	if free := s.free[e]; len(free) > 0 {
 		s.free[e] = free[:len(free)-1]
+		s.count--
 		return free[len(free)-1], nil
 	}
 	return newCoder(e)
@@ -140,7 +144,10 @@ func (s *coders) put(c *coder) {
 	if s.free == nil {
 		s.free = make(map[Engine][]*coder)
 	}
-	s.free[c.engine] = append(s.free[c.engine], c)
+	if s.count < maxCoders {
+		s.free[c.engine] = append(s.free[c.engine], c)
+		s.count++
+	}
 }
 
 // part is a stretch of a member that is proven by itself.
