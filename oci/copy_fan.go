@@ -14,6 +14,9 @@ const (
 	fanWindow = 1 << 20
 	// defaultPatience is how long a host may hold up the others, see CopyOptions.Patience.
 	defaultPatience = 10 * time.Second
+	// idleWindows is how much all windows have together that are kept for groups which have not begun yet, in bytes. Hosts
+	// differ in pace; the more is kept, the further one may be behind until it has to read by itself.
+	idleWindows = 32 << 20
 )
 
 // fan lets several hosts of the sink read a blob together, so that the source gives it once. Each takes the bytes at its
@@ -133,7 +136,7 @@ func (s *fans) keep(f *fan, idle bool) {
 	s.idle = append(s.idle, f)
 	s.idleBytes += f.windowSize()
 	var old []*fan
-	for s.idleBytes > int64(f.c.o.Transfers)*fanWindow {
+	for s.idleBytes > idleWindows {
 		old = append(old, s.idle[0])
 		s.idleBytes -= s.idle[0].windowSize()
 		s.idle = s.idle[1:]
