@@ -260,12 +260,13 @@ func (r *reading) put(ctx context.Context, p []byte) bool {
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
 	for len(p) > 0 {
+		if ctx.Err() != nil { // it may have ended while the source was read, and nobody tells of it again
+			return false
+		}
 		room := r.room()
 		if room == 0 {
 			r.wait()
-		}
-		if ctx.Err() != nil {
-			return false
+			continue
 		}
 		for part := p[:min(int64(len(p)), room)]; len(part) > 0; {
 			n := copy(r.window[r.head%int64(len(r.window)):], part)
