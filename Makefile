@@ -22,9 +22,12 @@ build:
 	$(BUILD) -o bin/ferry ./cmd/ferry
 
 # The stories run ferry as a program: the race detector sees nothing of it, and go's cache of test results does not know
-# when it has changed.
+# when it has changed. Encoders of one goroutine take ten times as long under it, and have nothing for it to see: of
+# compress/gzip it gets what works on several at once.
 test:
-	$(GO) test $(TESTFLAGS) ./...
+	$(GO) test $(TESTFLAGS) $$($(GO) list ./... | grep -v /compress/gzip)
+	$(GO) test $(filter-out -race,$(TESTFLAGS)) ./compress/gzip/...
+	$(if $(filter -race,$(TESTFLAGS)),$(GO) test $(TESTFLAGS) -run=Checkpoints ./compress/gzip)
 	cd cmd/e2e && $(GO) test -count=1 $(filter-out -race,$(TESTFLAGS)) ./...
 
 check: TESTFLAGS = -race
