@@ -1,6 +1,9 @@
 package golang
 
-import "github.com/ferry-oci/ferry/compress/deflate"
+import (
+	"github.com/ferry-oci/ferry/compress/deflate"
+	"github.com/ferry-oci/ferry/compress/gzip/huffman"
+)
 
 // blocks makes blocks of tokens.
 type blocks struct {
@@ -10,7 +13,7 @@ type blocks struct {
 	literals  [deflate.MaxLiterals]uint32                        // how often a symbol of the literal code occurs
 	distances [deflate.DistanceCodes]uint32                      // how often one of the distance code does
 	lengths   [deflate.MaxLiterals + deflate.DistanceCodes]uint8 // code lengths: of the literals, and right behind them those of distances
-	tree      tree
+	tree      huffman.Builder
 	tokens    []deflate.Token // of literalsOnly
 }
 
@@ -122,9 +125,9 @@ func (b *blocks) used() symbols {
 func (b *blocks) dynamicBits(told symbols) int {
 	all := b.lengths[:told.literals+told.distances]
 	lit, dist := all[:told.literals], all[told.literals:]
-	b.tree.lengths(lit, b.literals[:], maxBits)
-	b.tree.lengths(dist, b.distances[:], maxBits)
-	b.tree.header(&b.block.Header, all)
+	b.tree.Lengths(lit, b.literals[:], huffman.MaxBits)
+	b.tree.Lengths(dist, b.distances[:], huffman.MaxBits)
+	b.tree.Header(&b.block.Header, all)
 	b.block.Header.Literals, b.block.Header.Distances = told.literals, told.distances
 
 	size := 3 + b.block.Header.Size()

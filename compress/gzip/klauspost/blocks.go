@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/ferry-oci/ferry/compress/deflate"
+	"github.com/ferry-oci/ferry/compress/gzip/huffman"
 )
 
 const (
@@ -32,7 +33,7 @@ type blocks struct {
 	codes        codes // of the open block
 
 	counts counts
-	tree   tree
+	tree   huffman.Builder
 	// next and nextHeader are what the next block may begin with.
 	next       codes
 	nextHeader deflate.Header
@@ -180,8 +181,8 @@ func (b *blocks) addTokens(raw []byte, flush bool) error {
 	if flush || b.generation >= V1_18_1 {
 		literals, distances = c.used()
 	}
-	b.tree.lengths(b.next.literals[:], c.literals[:deflate.MaxLiterals], maxBits)
-	b.tree.lengths(b.next.distances[:], c.distances[:], maxBits)
+	b.tree.Lengths(b.next.literals[:], c.literals[:deflate.MaxLiterals], huffman.MaxBits)
+	b.tree.Lengths(b.next.distances[:], c.distances[:], huffman.MaxBits)
 	b.makeHeader(literals, distances)
 	size := 3 + b.nextHeader.Size() + b.next.bits(c) + extra
 	if n < fewTokens {
@@ -209,7 +210,7 @@ func (b *blocks) addLiterals(raw []byte, flush bool) error {
 	literals := c.literals[:deflate.EndOfBlock+1]
 	literals[deflate.EndOfBlock] = 1
 	clear(b.next.literals[:])
-	b.tree.lengths(b.next.literals[:len(literals)], literals, maxBits)
+	b.tree.Lengths(b.next.literals[:len(literals)], literals, huffman.MaxBits)
 	fresh, _ := bitsOf(b.next.literals[:], literals)
 	if b.header > 0 {
 		fresh += b.header
@@ -243,6 +244,6 @@ func (b *blocks) makeHeader(literals, distances int) {
 	var lengths [deflate.MaxLiterals + deflate.DistanceCodes]uint8
 	copy(lengths[:], b.next.literals[:literals])
 	copy(lengths[literals:], b.next.distances[:distances])
-	b.tree.header(&b.nextHeader, lengths[:literals+distances])
+	b.tree.Header(&b.nextHeader, lengths[:literals+distances])
 	b.nextHeader.Literals, b.nextHeader.Distances = literals, distances
 }

@@ -1,4 +1,6 @@
-package golang
+// Package huffman makes the codes of dynamic blocks as Go's compress/flate and klauspost/compress/flate do, and writes their
+// lengths as those do. zlib's codes are made by another rule.
+package huffman
 
 import (
 	"slices"
@@ -6,30 +8,30 @@ import (
 	"github.com/ferry-oci/ferry/compress/deflate"
 )
 
-const (
-	maxSymbols = deflate.MaxLiterals
-	maxBits    = 15
-)
+// MaxBits is the length of the longest code of a literal or a distance.
+const MaxBits = 15
 
-// tree makes codes of the least size.
-type tree struct {
+const maxSymbols = deflate.MaxLiterals
+
+// Builder makes codes of the least size. What it keeps is no more than room to work in.
+type Builder struct {
 	leaves      [maxSymbols]uint64            // count<<16 | symbol, the rarest first
 	lists       [2][2 * maxSymbols]uint32     // weights of a list of packages, and of the one before
-	isLeaf      [maxBits][2 * maxSymbols]bool // of the items of each list
-	codeLengths [maxBits + 1]int
+	isLeaf      [MaxBits][2 * maxSymbols]bool // of the items of each list
+	codeLengths [MaxBits + 1]int
 }
 
-// lengths stores in dst the code lengths of its symbols, which occur counts times, at most limit bits. Two symbols or fewer
+// Lengths stores in dst the code lengths of its symbols, which occur counts times, at most limit bits. Two symbols or fewer
 // have one bit each. A symbol that does not occur has none.
 //
 // This is the package-merge algorithm of Larmore and Hirschberg. There can be several codes of the same size: this one
 // takes a package before a leaf of the same weight, and gives the symbols that occur equally often longer codes the
 // smaller they are.
-func (t *tree) lengths(dst []uint8, counts []uint32, limit int) {
+func (t *Builder) Lengths(dst []uint8, counts []uint32, limit int) {
 	n := 0
-	for s := range dst {
+	for s, c := range counts[:min(len(counts), len(dst))] {
 		dst[s] = 0
-		if c := counts[s]; c > 0 {
+		if c > 0 {
 			t.leaves[n] = uint64(c)<<16 | uint64(s)
 			n++
 		}
@@ -56,7 +58,7 @@ func (t *tree) lengths(dst []uint8, counts []uint32, limit int) {
 
 // merge fills isLeaf: the first list is that of the leaves, and each further one has the leaves and the pairs of the list
 // before, by weight.
-func (t *tree) merge(leaves []uint64, limit int) {
+func (t *Builder) merge(leaves []uint64, limit int) {
 	size := 2*len(leaves) - 2 // of the last list; no other one needs more
 	before := t.lists[0][:0]
 	for i, l := range leaves {
@@ -91,7 +93,7 @@ func (t *tree) merge(leaves []uint64, limit int) {
 // trace counts in codeLengths how many of n symbols have each length: a symbol has a bit for each list in which its leaf is
 // among the items that are needed, and they are the first 2n-2 of the last list, and the pairs among them as items of the
 // list before.
-func (t *tree) trace(n, limit int) {
+func (t *Builder) trace(n, limit int) {
 	needed, above := 2*n-2, 0
 	for bits := 0; bits <= limit; bits++ {
 		leaves := 0
@@ -110,14 +112,14 @@ func (t *tree) trace(n, limit int) {
 	}
 }
 
-// header stores in h how the code lengths are written.
-func (t *tree) header(h *deflate.Header, lengths []uint8) {
+// Header stores in h how the code lengths are written.
+func (t *Builder) Header(h *deflate.Header, lengths []uint8) {
 	var counts [len(h.CodeLengths)]uint32
 	h.Lengths = appendRuns(h.Lengths[:0], lengths)
 	for _, l := range h.Lengths {
 		counts[l.Symbol]++
 	}
-	t.lengths(h.CodeLengths[:], counts[:], 7)
+	t.Lengths(h.CodeLengths[:], counts[:], 7)
 	h.Codes = len(h.CodeLengths)
 	for h.Codes > 4 && counts[deflate.CodeLengthOrder[h.Codes-1]] == 0 {
 		h.Codes--
