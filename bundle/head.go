@@ -37,18 +37,20 @@ const (
 
 // Head is ferry.json: everything that is in a bundle and where. Its fields are described in FORMAT.md section 2.
 type Head struct {
-	Format   string            `json:"format"`
-	Version  int               `json:"version"`
-	Requires []string          `json:"requires,omitempty"`
-	Created  *time.Time        `json:"created,omitempty"`
-	Tail     int64             `json:"tail"`
-	Size     int64             `json:"size"`
-	Images   []Image           `json:"images"`
-	Missing  []Missing         `json:"missing,omitempty"`
-	Members  []Member          `json:"members"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	Sources  []Source          `json:"sources,omitempty"`
-	Projects []Project         `json:"projects,omitempty"`
+	Format    string            `json:"format"`
+	Version   int               `json:"version"`
+	Requires  []string          `json:"requires,omitempty"`
+	Created   *time.Time        `json:"created,omitempty"`
+	Tail      int64             `json:"tail"`
+	Size      int64             `json:"size"`
+	Images    []Image           `json:"images"`
+	Missing   []Missing         `json:"missing,omitempty"`
+	Members   []Member          `json:"members"`
+	Recreated []Recreated       `json:"recreated,omitempty"`
+	Kept      []Kept            `json:"kept,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Sources   []Source          `json:"sources,omitempty"`
+	Projects  []Project         `json:"projects,omitempty"`
 }
 
 // Image is one image of a bundle.
@@ -76,7 +78,8 @@ type Manifest struct {
 	Digest    digest.Digest `json:"digest"`
 	Platform  string        `json:"platform,omitempty"`
 	Describes digest.Digest `json:"describes,omitempty"`
-	Blobs     []int         `json:"blobs"` // positions in Head.Members of config and layers
+	Blobs     []int         `json:"blobs"`           // numbers of config and layers, see Head.Blob
+	Plain     *int          `json:"plain,omitempty"` // position in Head.Members of its plain twin
 }
 
 // Missing is an image that was asked for and is not in the bundle.
@@ -167,8 +170,8 @@ func parseHead(raw []byte) (*Head, error) {
 	if h.Version < 1 {
 		return nil, corrupt(headName, "format version %d", h.Version)
 	}
-	if len(h.Requires) > 0 {
-		return nil, fmt.Errorf("it requires %s: %w", strings.Join(h.Requires, ", "), ErrVersion)
+	if unknown := slices.DeleteFunc(slices.Clone(h.Requires), func(name string) bool { return name == featureCompact }); len(unknown) > 0 {
+		return nil, fmt.Errorf("it requires %s: %w", strings.Join(unknown, ", "), ErrVersion)
 	}
 	if err := h.check(); err != nil {
 		return nil, corrupt(headName, "%v", err)
@@ -207,11 +210,11 @@ func (h *Head) check() error {
 		if i > 0 && h.Images[i-1].Name >= img.Name {
 			return fmt.Errorf("image %q: not in order of name", img.Name)
 		}
-		if err := img.check(h.Members, members); err != nil {
+		if err := img.check(h, members); err != nil {
 			return fmt.Errorf("image %s: %w", img.Name, err)
 		}
 	}
-	return nil
+	return h.checkCompact(members)
 }
 
 // checkMembers proves that the members lie one after the other and returns their positions by digest.
@@ -243,7 +246,8 @@ func (h *Head) checkMembers() (map[digest.Digest]int, error) {
 	return members, nil
 }
 
-func (i Image) check(all []Member, members map[digest.Digest]int) error {
+func (i Image) check(h *Head, members map[digest.Digest]int) error {
+	all := h.Members
 	at, ok := members[i.Digest]
 	if !ok {
 		return fmt.Errorf("manifest %s is not a member", i.Digest)
@@ -273,8 +277,8 @@ func (i Image) check(all []Member, members map[digest.Digest]int) error {
 			return fmt.Errorf("more than %d blobs", maxGraphBlobs)
 		}
 		for _, b := range m.Blobs {
-			if b < 0 || b >= len(all) {
-				return fmt.Errorf("manifest %s: blob number %d of %d", m.Digest, b, len(all))
+			if b < 0 || b >= len(all)+len(h.Recreated) {
+				return fmt.Errorf("manifest %s: blob number %d of %d", m.Digest, b, len(all)+len(h.Recreated))
 			}
 		}
 	}
@@ -291,18 +295,27 @@ func checkDigest(d digest.Digest) error {
 	return nil
 }
 
-// positions returns where in Members each blob is.
+// positions returns the number of each blob, see Blob.
 func (h *Head) positions() map[digest.Digest]int {
-	at := make(map[digest.Digest]int, len(h.Members))
+	at := make(map[digest.Digest]int, len(h.Members)+len(h.Recreated))
 	for i, m := range h.Members {
 		at[m.Digest] = i
+	}
+	for i, r := range h.Recreated {
+		at[r.Digest] = len(h.Members) + i
 	}
 	return at
 }
 
-// ImagesWith returns the names of the images that need the blob, sorted: as config or layer, as a manifest, as the
-// original of a rebuilt or merged index, or for a referrer.
+// ImagesWith returns the names of the images that need the blob, sorted: as config or layer, as a manifest or its plain
+// twin, as the original of a rebuilt or merged index, for a referrer, or to re-create one of these.
 func (h *Head) ImagesWith(d digest.Digest) []string {
+	for _, r := range h.Recreated {
+		if h.Members[r.Plain].Digest == d || h.Members[r.Recipe].Digest == d {
+			d = r.Digest
+			break
+		}
+	}
 	var names []string
 	for _, img := range h.Images {
 		if h.needs(img, d) {
@@ -317,7 +330,8 @@ func (h *Head) needs(img Image, d digest.Digest) bool {
 		return true
 	}
 	for m := range img.AllManifests() {
-		if m.Digest == d || slices.ContainsFunc(m.Blobs, func(b int) bool { return h.Members[b].Digest == d }) {
+		twin, hasTwin := h.Twin(m)
+		if m.Digest == d || hasTwin && twin.Digest == d || slices.ContainsFunc(m.Blobs, func(n int) bool { return h.Blob(n).Digest == d }) {
 			return true
 		}
 	}

@@ -92,7 +92,7 @@ func newLayout(c Contents) (*layout, error) {
 		}
 		h.Images = append(h.Images, img)
 	}
-	index, err := encodeIndex(h.Images)
+	index, err := encodeIndex(h)
 	if err != nil {
 		return nil, err
 	}
@@ -213,14 +213,19 @@ func (h *Head) place(offset, indexSize, headSize, sumsSize int64) {
 	h.Size = offset + span(int64(len(layoutFile))) + span(indexSize) + span(headSize) + span(sumsSize) + endSize
 }
 
-// encodeIndex returns index.json.
-func encodeIndex(images []Image) ([]byte, error) {
+// encodeIndex returns index.json. It names the plain twin of an image that has one.
+func encodeIndex(h *Head) ([]byte, error) {
 	index := ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex,
 		Manifests: []oci.Descriptor{},
 	}
-	for _, img := range images {
+	for _, img := range h.Images {
 		d := img.Descriptor()
+		for _, m := range img.Manifests {
+			if twin, ok := h.Twin(m); ok && m.Digest == img.Digest {
+				d = twin
+			}
+		}
 		d.Annotations = map[string]string{refNameAnnotation: img.Name, imageNameAnnotation: img.Name}
 		index.Manifests = append(index.Manifests, d)
 	}

@@ -27,7 +27,7 @@ type Bundle struct {
 	layout *layout
 	table  *compress.Table
 	plain  *compress.Reader
-	blobs  map[digest.Digest]int // position in Head.Members
+	blobs  map[digest.Digest]int // number, see Head.Blob
 	damage []Damage
 }
 
@@ -175,7 +175,7 @@ func readFour(r io.Reader, prefix string) (_ *layout, err error) {
 	if !bytes.Equal(raw[3], h.sums(raw[1], raw[2])) {
 		return nil, corrupt(prefix+sumsName, "it does not agree with %s", headName)
 	}
-	if index, err := encodeIndex(h.Images); err != nil || !bytes.Equal(raw[1], index) {
+	if index, err := encodeIndex(h); err != nil || !bytes.Equal(raw[1], index) {
 		return nil, corrupt(prefix+indexName, "it does not agree with %s", headName)
 	}
 	l := h.layout(raw[0], raw[1], raw[2], raw[3])
@@ -300,6 +300,9 @@ func (b *Bundle) Open(ctx context.Context, _ oci.Repository, d oci.Descriptor, o
 	if !ok {
 		return nil, fmt.Errorf("blob %s: %w in the bundle", d.Digest, oci.ErrNotFound)
 	}
+	if i >= len(b.layout.head.Members) {
+		return nil, fmt.Errorf("blob %s has to be re-created: %w", d.Digest, errors.ErrUnsupported)
+	}
 	s := b.layout.segments[b.layout.blobs+i]
 	if offset < 0 || offset > s.size {
 		return nil, fmt.Errorf("blob %s: offset %d of %d bytes", d.Digest, offset, s.size)
@@ -335,6 +338,9 @@ func (r *blobReader) Read(p []byte) (int, error) {
 
 // blobError returns the DamageError of a member that could not be read.
 func (b *Bundle) blobError(i int, err error) error {
+	if n := len(b.layout.head.Members); i >= n {
+		i = b.layout.head.Recreated[i-n].Plain
+	}
 	m := b.layout.head.Members[i]
 	d := Damage{Member: m.Name(), Digest: m.Digest, Images: b.layout.head.ImagesWith(m.Digest)}
 	d.Reason = strings.TrimPrefix(err.Error(), "blob "+m.Digest.String()+": ") // the member says which one

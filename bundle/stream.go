@@ -31,7 +31,7 @@ type Stream struct {
 	layout    *layout
 	frames    *frameReader
 	manifests map[digest.Digest][]byte
-	blobs     map[digest.Digest]int // position in Head.Members
+	blobs     map[digest.Digest]int // number, see Head.Blob
 	first     int                   // segment of the first blob that is not a manifest
 
 	mu    sync.Mutex
