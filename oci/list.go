@@ -40,8 +40,27 @@ func (e *LineError) Unwrap() error { return e.Err }
 // Bad lines are all reported at once, as the [errors.Join] of one *[LineError] each; file only names the list in them.
 // Lines have at most 4 KiB, a list 1,000,000 of them; reading stops after 1000 bad ones.
 func ParseList(file string, r io.Reader) ([]Reference, error) {
+	lines, err := ParseListLines(file, r)
+	if err != nil {
+		return nil, err
+	}
+	refs := make([]Reference, len(lines))
+	for i, l := range lines {
+		refs[i] = l.Reference
+	}
+	return refs, nil
+}
+
+// ListLine is a reference of a list and its line, counted from 1.
+type ListLine struct {
+	Reference
+	Line int
+}
+
+// ParseListLines reads a list as [ParseList] does and returns the lines of the references, too.
+func ParseListLines(file string, r io.Reader) ([]ListLine, error) {
 	lines := lineReader{r: bufio.NewReaderSize(r, maxListLine+len("\r\n"))}
-	var refs []Reference
+	var refs []ListLine
 	var bad []error
 	for !lines.stopped && len(bad) < maxListErrors {
 		line, err := lines.next()
@@ -57,7 +76,7 @@ func ParseList(file string, r io.Reader) ([]Reference, error) {
 			ref, err = parseReference(entry)
 		}
 		if err == nil {
-			refs = append(refs, ref)
+			refs = append(refs, ListLine{ref, lines.n})
 		} else {
 			bad = append(bad, &LineError{File: file, Line: lines.n, Text: entry, Err: err})
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/oci/mention"
 )
 
 // Exit codes, a contract with the scripts that call ferry.
@@ -121,7 +122,7 @@ func exitCode(err error) int {
 	case errors.As(err, &damaged), errors.Is(err, bundle.ErrCorrupt), errors.Is(err, bundle.ErrNotBundle),
 		errors.Is(err, bundle.ErrVersion):
 		return exitDamaged
-	case errors.As(err, &usage), errors.As(err, &line):
+	case errors.As(err, &usage), errors.As(err, &line), errors.Is(err, mention.ErrFormat):
 		return exitUsage
 	}
 	return exitFailed
@@ -152,7 +153,7 @@ func hints(err error) []string {
 	case err == nil, errors.As(err, &interrupted):
 		return nil
 	case errors.As(err, &line):
-		return []string{"one image a line, such as docker.io/library/nginx:1.27; # begins a comment"}
+		return []string{"a list has one image a line, such as docker.io/library/nginx:1.27; # begins a comment"}
 	case errors.As(err, &usage):
 		return []string{"ferry --help and ferry COMMAND --help tell what is expected"}
 	case errors.Is(err, bundle.ErrVersion):

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/oci/mention"
 )
 
 // imageFlags are the flags of every command that takes images from registries: which images, which of their platforms,
@@ -28,7 +29,7 @@ var missingPolicies = map[string]oci.MissingPolicy{
 
 // add defines the flags.
 func (f *imageFlags) add(set *pflag.FlagSet) {
-	set.StringArrayVarP(&f.Files, "file", "f", nil, "read references from `FILE`, - is stdin (repeatable)")
+	set.StringArrayVarP(&f.Files, "file", "f", nil, "read references from `FILE`, - is stdin (repeatable): a list, or what ferry images takes")
 	set.StringSliceVar(&f.Platforms, "platform", nil, "keep only these `PLATFORMS`, such as linux/amd64,linux/arm64")
 	set.StringVar(&f.Missing, "platform-missing", "fail",
 		"an image that lacks one of them: fail, take what is available, or drop the image")
@@ -79,21 +80,14 @@ func (f *imageFlags) refs(std *stdio) ([]oci.Reference, error) {
 	return refs, f.Source.checkHosts(hosts)
 }
 
+// readList returns the images of a list, or of another file that speaks of some, "-" being stdin.
 func readList(name string, std *stdio) ([]oci.Reference, error) {
-	if name == "-" {
-		in, err := std.takeInput("-f -")
-		if err != nil {
-			return nil, err
-		}
-		return oci.ParseList("stdin", in)
+	if info, err := os.Stat(name); name != "-" && err == nil && info.IsDir() {
+		return nil, usagef("-f %s: it is a folder (to take the files in it: ferry images %s | ferry pack -f -)", name, name)
 	}
-	f, err := os.Open(name)
+	found, err := findImages(name, "-f "+name, mention.Options{}, std)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, err
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, usagef("-f %s: it is a folder", name)
-	}
-	return oci.ParseList(name, f)
+	return found.References(), nil
 }

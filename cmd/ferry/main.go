@@ -73,6 +73,7 @@ or not the expected one, 4 something asked for is missing, 130 interrupted.`,
 	root.AddCommand(
 		newPackCommand(std),
 		newListCommand(std),
+		newImagesCommand(std),
 		newVerifyCommand(std),
 		newInspectCommand(std),
 		newMergeCommand(std),
