@@ -29,8 +29,8 @@ const (
 )
 
 // Store keeps blobs in a folder: an OCI image layout, whose names are in index.json, and beside it what a run that was
-// cut off has left: parts of blobs and journals. It is a [Source], a [Sink], a [Mounter] and a [Tagger]; having only
-// one place, it looks at the Repository only for names.
+// cut off has left: parts of blobs and journals; and recipes, see [Store.PutRecipe]. It is a [Source], a [Sink], a
+// [Mounter] and a [Tagger]; having only one place, it looks at the Repository only for names.
 //
 // A blob takes its name only after size and digest have been checked, so the end of a process, however hard, leaves
 // no half blob under a name. To sync each blob before that would cost as much time as the fetching, so the store
@@ -180,7 +180,7 @@ func (s *Store) Close() error {
 		err = s.unmark()
 	}
 	err = errors.Join(err, s.closeJournals())
-	for _, sub := range []string{partialDir, plansDir} {
+	for _, sub := range []string{partialDir, plansDir, recipesDir} {
 		_ = os.Remove(filepath.Join(s.dir, sub)) // stays unless it is empty
 	}
 	return errors.Join(err, s.lock.Close())
@@ -190,7 +190,7 @@ func (s *Store) Close() error {
 // something else lies there.
 func (s *Store) Remove() error {
 	errs := []error{s.closeJournals()}
-	for _, sub := range []string{ocispec.ImageBlobsDir, partialDir, plansDir, ocispec.ImageIndexFile, unsyncedFile} {
+	for _, sub := range []string{ocispec.ImageBlobsDir, partialDir, plansDir, recipesDir, ocispec.ImageIndexFile, unsyncedFile} {
 		errs = append(errs, os.RemoveAll(filepath.Join(s.dir, sub)))
 	}
 	// From here on it is an empty folder, that another run may take: what it holds then is not touched.
@@ -202,7 +202,7 @@ func (s *Store) Remove() error {
 	return errors.Join(errs...)
 }
 
-// Empty reports whether the store holds nothing: no blob, no part of one, no journal.
+// Empty reports whether the store holds nothing: no blob, no part of one, no journal. Recipes alone are nothing.
 func (s *Store) Empty() (bool, error) {
 	for _, sub := range []string{ocispec.ImageBlobsDir, partialDir, plansDir} {
 		err := filepath.WalkDir(filepath.Join(s.dir, sub), func(_ string, e fs.DirEntry, err error) error {
@@ -371,8 +371,13 @@ func (s *Store) hashBlob(ctx context.Context, d Descriptor) error {
 	return c.result()
 }
 
-// Drop removes the blob d, as one does when its reader has proven it wrong. A blob that is not there is no error.
+// Drop removes the blob d and its recipe, as one does when its reader has proven it wrong. A blob that is not there is no
+// error.
 func (s *Store) Drop(d Descriptor) error {
+	return errors.Join(s.dropBlob(d), s.dropRecipe(d))
+}
+
+func (s *Store) dropBlob(d Descriptor) error {
 	path, err := s.path(d)
 	if err != nil {
 		return err

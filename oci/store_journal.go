@@ -173,12 +173,13 @@ func (j *Journal) put(line journalLine) error {
 	return nil
 }
 
-// Drop removes the blob d from the store, which the run needs no more, and records that it had it.
+// Drop removes the blob d from the store, which the run needs no more, and records that it had it. The recipe of d stays,
+// for a run that has to fetch d again.
 func (j *Journal) Drop(d Descriptor) error {
 	if err := j.put(journalLine{Dropped: d.Digest}); err != nil {
 		return err
 	}
-	return j.s.Drop(d)
+	return j.s.dropBlob(d)
 }
 
 // Dropped reports whether a run has had the blob d and dropped it.
