@@ -21,6 +21,10 @@ const (
 	Pgzip    EngineID = 8 // klauspost/pgzip
 )
 
+// EngineSet grows whenever Find may find a recipe for a blob that it found none for before: with a new engine, a new model of
+// one, or a limit. What was found to have no recipe by a lesser set is worth another search.
+const EngineSet = 1
+
 // levelOffset is what a level has more in a recipe, where it is not less than 0.
 const levelOffset = 2
 

@@ -122,6 +122,9 @@ func checkRecipe(t testing.TB, r *Recipe, blob, plain []byte, parallel int) {
 	if !bytes.Equal(got.Bytes(), blob) {
 		t.Error("another blob was re-created")
 	}
+	if got, err := io.ReadAll(NewPlainReader(bytes.NewReader(blob), r.PlainSize)); err != nil || !bytes.Equal(got, plain) {
+		t.Errorf("the plain reader gives %d bytes, want %d: %v", len(got), len(plain), err)
+	}
 }
 
 func gunzip(t testing.TB, blob []byte) []byte {
