@@ -10,8 +10,14 @@ import (
 const (
 	// MaxFrames is the largest number of frames in a file.
 	MaxFrames = 1 << 22
-	// MaxFramePlain is the largest number of plain bytes in a frame that is read.
+	// MaxFramePlain is the largest number of plain bytes in a frame that is decoded in memory. Frames of more are long.
 	MaxFramePlain = 64 << 20
+	// MaxLongFrame is the largest number of plain bytes in a frame. Long frames are read as a stream.
+	MaxLongFrame = 512 << 20
+	// MaxWindow is the largest window of a zstd frame: what `zstd -d` takes without options.
+	MaxWindow = 128 << 20
+	// maxDictionary is the largest dictionary of an xz block.
+	maxDictionary = 64 << 20
 	// noneFrameSize is the size of the pieces that stand for frames in a plain file.
 	noneFrameSize = 4 << 20
 )
@@ -31,6 +37,9 @@ type Frame struct {
 	Sum         uint32 // low 32 bits of XXH64 of the plain bytes; unknown, and 0, for XZ and None
 	check       byte   // check type of the xz stream
 }
+
+// Long reports whether the frame has too many plain bytes to be decoded in memory, so that it is read as a stream.
+func (f Frame) Long() bool { return f.PlainSize > MaxFramePlain }
 
 // plainEnd returns the plain offset after the frame.
 func (f Frame) plainEnd() int64 { return f.PlainOffset + f.PlainSize }

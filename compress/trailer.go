@@ -9,6 +9,9 @@ type trailer interface {
 	lead(dst []byte, n int, plainOffset int64, id [32]byte) []byte
 	// add takes the next frame into the table.
 	add(frame []byte, plain int64)
+	// addSizes does the same for a frame that is not in memory: its size in the file, without the padding of an xz
+	// block, its plain bytes and, for zstd, its checksum.
+	addSizes(size, plain int64, sum uint32)
 	// finish returns what stands after the last frame.
 	finish() []byte
 }
@@ -30,4 +33,5 @@ type noTrailer struct{}
 func (noTrailer) start() []byte                                      { return nil }
 func (noTrailer) lead(dst []byte, _ int, _ int64, _ [32]byte) []byte { return dst }
 func (noTrailer) add([]byte, int64)                                  {}
+func (noTrailer) addSizes(_, _ int64, _ uint32)                      {}
 func (noTrailer) finish() []byte                                     { return nil }

@@ -153,8 +153,8 @@ func parseBlockHeader(p []byte) (b xzBlock, err error) {
 	if len(rest) < 3 || rest[0] != xzFilterLZMA2 || rest[1] != 1 {
 		return b, errors.New("its filter is not LZMA2")
 	}
-	if dict, err := lzma.DecodeDictCap(rest[2]); err != nil || dict > MaxFramePlain {
-		return b, fmt.Errorf("dictionary size code %d is beyond the limit of %d bytes", rest[2], MaxFramePlain)
+	if dict, err := lzma.DecodeDictCap(rest[2]); err != nil || dict > maxDictionary {
+		return b, fmt.Errorf("dictionary size code %d is beyond the limit of %d bytes", rest[2], maxDictionary)
 	}
 	for _, v := range rest[3:] {
 		if v != 0 {

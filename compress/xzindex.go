@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// maxIndexSize bounds the index of an xz file: two numbers below 256 MiB a frame, and what stands around them.
-const maxIndexSize = MaxFrames*8 + 32
+// maxIndexSize bounds the index of an xz file: two numbers below 32 GiB a frame, and what stands around them.
+const maxIndexSize = MaxFrames*10 + 32
 
 // An xzIndex gathers the records of the index at the end of an xz stream.
 type xzIndex struct {
@@ -29,9 +29,11 @@ func (x *xzIndex) add(frame []byte, plain int64) {
 }
 
 // addBlock appends the record of the next block.
-func (x *xzIndex) addBlock(b xzBlock) {
-	x.records = binary.AppendUvarint(x.records, uint64(b.header+b.data+xzCheckSizes[x.check]))
-	x.records = binary.AppendUvarint(x.records, uint64(b.plain))
+func (x *xzIndex) addBlock(b xzBlock) { x.addSizes(b.header+b.data+xzCheckSizes[x.check], b.plain, 0) }
+
+func (x *xzIndex) addSizes(size, plain int64, _ uint32) {
+	x.records = binary.AppendUvarint(x.records, uint64(size))
+	x.records = binary.AppendUvarint(x.records, uint64(plain))
 	x.frames++
 }
 

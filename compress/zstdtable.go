@@ -20,12 +20,16 @@ type seekTable struct {
 	entries []byte
 }
 
-// add appends the entries of the next data frame and, but for the first, of the stamp before it.
 func (t *seekTable) add(frame []byte, plain int64) {
+	t.addSizes(int64(len(frame)), plain, sumOf(frame))
+}
+
+// addSizes appends the entries of the next data frame and, but for the first, of the stamp before it.
+func (t *seekTable) addSizes(size, plain int64, sum uint32) {
 	if t.frames > 0 {
 		t.entry(stampSize, 0, 0)
 	}
-	t.entry(uint32(len(frame)), uint32(plain), sumOf(frame))
+	t.entry(uint32(size), uint32(plain), sum)
 	t.frames++
 }
 
