@@ -24,7 +24,7 @@ func (b *Bundle) rebuild(ctx context.Context) (*layout, error) {
 	h := &Head{Format: formatName, Version: Version, Tail: b.table.PlainSize, Size: b.table.PlainSize}
 	l := &layout{head: h, rebuilt: true}
 	var index []byte
-	err := b.scan(ctx, func(s segment, mtime time.Time, content func() ([]byte, error)) {
+	err := b.scan(ctx, func(s segment, mtime time.Time, content io.Reader) {
 		hex, isBlob := strings.CutPrefix(s.name, blobPrefix)
 		d := digest.NewDigestFromEncoded(digest.SHA256, hex)
 		switch {
@@ -34,7 +34,7 @@ func (b *Bundle) rebuild(ctx context.Context) (*layout, error) {
 			h.Members = append(h.Members, Member{Digest: d, Offset: s.offset, Size: s.size})
 			l.segments = append(l.segments, s)
 		case strings.TrimPrefix(s.name, tailPrefix) == indexName && index == nil && s.size <= maxIndexSize:
-			index, _ = content() // what cannot be read, the other copy may give
+			index, _ = readExactly(content, s.size) // what cannot be read, the other copy may give
 		}
 	})
 	if err != nil {
@@ -49,32 +49,38 @@ func (b *Bundle) rebuild(ctx context.Context) (*layout, error) {
 	return l, ctx.Err()
 }
 
-// scan calls fn for each header of a member that is found in the tar. Frames that cannot be read are passed over, and so are blocks
-// that are no header.
-func (b *Bundle) scan(ctx context.Context, fn func(s segment, mtime time.Time, content func() ([]byte, error))) error {
+// scan calls fn for each header of a member that is found in the tar, with its content, of which fn may read what it wants. What
+// cannot be read is passed over, and so are blocks that are no header.
+func (b *Bundle) scan(ctx context.Context, fn func(s segment, mtime time.Time, content io.Reader)) error {
 	for at := int64(0); at+blockSize <= b.table.PlainSize; {
 		r, err := b.plain.Open(ctx, at, b.table.PlainSize-at)
+		start := at
 		if err == nil {
-			at, err = scanFrom(r, at, func(s segment, mtime time.Time) {
-				fn(s, mtime, func() ([]byte, error) {
-					raw := make([]byte, s.size)
-					return raw, b.readAt(ctx, raw, s.body())
-				})
-			})
+			at, err = scanFrom(r, at, fn)
 			r.Close()
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil {
+		switch at += padding(at); {
+		case err == nil:
+		case at > start: // what cannot be read may lie before the place that was come to, as the content of a frame whose checksum is wrong
+		default:
 			at = b.nextFrame(at)
 		}
 	}
 	return nil
 }
 
+// readExactly returns the next n bytes of r.
+func readExactly(r io.Reader, n int64) ([]byte, error) {
+	raw := make([]byte, n)
+	_, err := io.ReadFull(r, raw)
+	return raw, err
+}
+
 // scanFrom reads headers from r, which begins at the plain offset at, until its end or an error, and returns how far it came.
-func scanFrom(r io.Reader, at int64, fn func(segment, time.Time)) (int64, error) {
+func scanFrom(r io.Reader, at int64, fn func(segment, time.Time, io.Reader)) (int64, error) {
 	var h [blockSize]byte
 	for {
 		if _, err := io.ReadFull(r, h[:]); errors.Is(err, io.EOF) {
@@ -88,12 +94,11 @@ func scanFrom(r io.Reader, at int64, fn func(segment, time.Time)) (int64, error)
 			continue
 		}
 		s := segment{name: e.name, offset: at, size: e.size, member: -1}
-		fn(s, e.mtime)
-		n, err := io.CopyN(io.Discard, r, e.size+padding(e.size))
-		if errors.Is(err, io.EOF) {
-			return s.end(), nil
-		} else if err != nil {
-			return s.body() + n, err
+		content := &io.LimitedReader{R: r, N: s.end() - s.body()}
+		fn(s, e.mtime, content)
+		_, err = io.Copy(io.Discard, content)
+		if err != nil {
+			return s.end() - content.N, err
 		}
 		at = s.end()
 	}

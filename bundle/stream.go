@@ -122,6 +122,7 @@ func (s *Stream) pump() {
 	if err == nil {
 		err = s.readTail()
 	}
+	s.frames.Close()
 	s.mu.Lock()
 	s.err, s.ended = err, true
 	s.mu.Unlock()
@@ -357,8 +358,9 @@ func (r *ringReader) Close() error {
 // frameReader gives the plain bytes of a file that is read in order.
 type frameReader struct {
 	scanner *compress.Scanner
-	buf     []byte // memory of the last frame
-	plain   []byte // what of it was not read yet
+	buf     []byte    // memory of the last frame
+	plain   []byte    // what of it was not read yet
+	long    io.Reader // of a long frame instead
 	err     error
 }
 
@@ -382,7 +384,19 @@ func (r *frameReader) Read(p []byte) (int, error) {
 		if r.err != nil {
 			return 0, r.err
 		}
-		r.next()
+		if r.long == nil {
+			r.next()
+			continue
+		}
+		n, err := r.long.Read(p)
+		if errors.Is(err, io.EOF) {
+			r.long = nil
+		} else if err != nil {
+			r.err = err
+		}
+		if n > 0 {
+			return n, nil
+		}
 	}
 	n := copy(p, r.plain)
 	r.plain = r.plain[n:]
@@ -391,7 +405,12 @@ func (r *frameReader) Read(p []byte) (int, error) {
 
 func (r *frameReader) next() {
 	f, raw, err := r.scanner.Next()
-	if err == nil {
+	switch {
+	case err != nil:
+	case f.Long():
+		r.long = r.scanner.Stream()
+		return
+	default:
 		r.buf, err = r.scanner.Decode(r.buf, f, raw)
 		r.plain = r.buf
 		r.scanner.Release(raw)

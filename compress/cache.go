@@ -34,7 +34,7 @@ type cached struct {
 	place *list.Element // in idle
 }
 
-// newFrameCache returns a cache of at most memory bytes of plain frames, of which none has more than largest.
+// newFrameCache returns a cache of at most o.MaxMemory bytes of plain frames, of which none has more than largest.
 func newFrameCache(o ReaderOptions, largest int64) *frameCache {
 	return &frameCache{
 		room:   semaphore.NewWeighted(max(o.MaxMemory, largest)),

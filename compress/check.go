@@ -22,7 +22,14 @@ func Check(ctx context.Context, r io.ReaderAt, t *Table, o ReaderOptions) ([]*Fr
 		c.bufs <- checkBuffers{}
 	}
 	g, gctx := errgroup.WithContext(ctx)
+	var longErr error
 	for _, f := range t.Frames {
+		if f.Long() {
+			if longErr = c.long(gctx, f); longErr != nil {
+				break
+			}
+			continue
+		}
 		b := <-c.bufs
 		if gctx.Err() != nil {
 			break
@@ -38,7 +45,7 @@ func Check(ctx context.Context, r io.ReaderAt, t *Table, o ReaderOptions) ([]*Fr
 			return err
 		})
 	}
-	err := g.Wait()
+	err := cmp.Or(g.Wait(), longErr)
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
@@ -103,6 +110,26 @@ func (c *checker) checkLead(f Frame, lead []byte) error {
 		c.id, c.hasID = id, true
 	case id != c.id:
 		return f.corrupt("its stamp: content id %x, want %x", id, c.id)
+	}
+	return nil
+}
+
+// long proves the long frame f and what stands before it. It returns an error only when that is no fault of the frame.
+func (c *checker) long(ctx context.Context, f Frame) error {
+	lead := make([]byte, f.Lead)
+	err := readFullAt(c.r, lead, f.Offset-f.Lead)
+	if err != nil {
+		err = f.fail("reading its stamp", err)
+	} else {
+		err = c.checkLead(f, lead)
+	}
+	if err != nil {
+		c.note(err)
+	}
+	plain := c.decoder.Stream(ctx, f, io.NewSectionReader(c.r, f.Offset, f.Size))
+	defer plain.Close()
+	if _, err := io.Copy(io.Discard, plain); err != nil && !c.note(err) {
+		return err
 	}
 	return nil
 }

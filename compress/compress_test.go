@@ -129,10 +129,13 @@ func scanAll(file []byte, f Format, o ReaderOptions) ([]byte, error) {
 			return plain, fmt.Errorf("frame %d at plain byte %d, want %d", f.Number, f.PlainOffset, len(plain))
 		}
 		b, err := s.Decode(nil, f, raw)
+		if f.Long() {
+			b, err = io.ReadAll(s.Stream())
+		}
+		plain = append(plain, b...)
 		if err != nil {
 			return plain, err
 		}
-		plain = append(plain, b...)
 		s.Release(raw)
 	}
 }

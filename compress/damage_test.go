@@ -47,7 +47,14 @@ func readAll(file []byte, f Format) map[string][]byte {
 	return whole
 }
 
-func TestEachByteFlippedIsReportedOrHarmless(t *testing.T) {
+func TestEachByteFlippedIsReportedOrHarmless(t *testing.T) { testEachByteFlipped(t) }
+
+func TestEachByteOfLongFramesFlippedIsReportedOrHarmless(t *testing.T) {
+	lowerLong(t, 500)
+	testEachByteFlipped(t)
+}
+
+func testEachByteFlipped(t *testing.T) {
 	want := plainOf(small())
 	for name, file := range smallFiles(t) {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +82,14 @@ func TestEachByteFlippedIsReportedOrHarmless(t *testing.T) {
 	}
 }
 
-func TestEachTruncationIsReported(t *testing.T) {
+func TestEachTruncationIsReported(t *testing.T) { testEachTruncation(t) }
+
+func TestEachTruncationOfLongFramesIsReported(t *testing.T) {
+	lowerLong(t, 500)
+	testEachTruncation(t)
+}
+
+func testEachTruncation(t *testing.T) {
 	for name, file := range smallFiles(t) {
 		t.Run(name, func(t *testing.T) {
 			format := readTable(t, file).Format
@@ -141,7 +155,14 @@ func (d brokenDisk) ReadAt(p []byte, off int64) (int, error) {
 	return d.ReaderAt.ReadAt(p, off)
 }
 
-func TestReadErrorsAreThoseOfTheDisk(t *testing.T) {
+func TestReadErrorsAreThoseOfTheDisk(t *testing.T) { testReadErrors(t) }
+
+func TestReadErrorsInLongFramesAreThoseOfTheDisk(t *testing.T) {
+	lowerLong(t, 500)
+	testReadErrors(t)
+}
+
+func testReadErrors(t *testing.T) {
 	for name, file := range smallFiles(t) {
 		t.Run(name, func(t *testing.T) {
 			table := readTable(t, file)
@@ -165,7 +186,14 @@ func TestReadErrorsAreThoseOfTheDisk(t *testing.T) {
 	}
 }
 
-func TestScanTable(t *testing.T) {
+func TestScanTable(t *testing.T) { testScanTable(t) }
+
+func TestScanTableOfLongFrames(t *testing.T) {
+	lowerLong(t, 500)
+	testScanTable(t)
+}
+
+func testScanTable(t *testing.T) {
 	files := smallFiles(t)
 	z := readTable(t, files["zstd"]).Frames
 	x := readTable(t, files["xz"]).Frames

@@ -11,12 +11,11 @@ import (
 	"hash/crc32"
 	"hash/crc64"
 	"io"
-	"os/exec"
 	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz/lzma"
 )
 
 // ReaderOptions are how a file is read. The zero value works.
@@ -43,6 +42,7 @@ type Decoder struct {
 	layout    layout
 	zstd      *zstd.Decoder
 	xzProgram string
+	streams   sync.Pool // of *stream, see Stream
 }
 
 // NewDecoder returns a Decoder for the frames of a file of format f.
@@ -54,8 +54,8 @@ func NewDecoder(f Format, o ReaderOptions) *Decoder {
 	}
 	z, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(o.Jobs),
-		zstd.WithDecoderMaxMemory(MaxFramePlain),
-		zstd.WithDecoderMaxWindow(MaxFramePlain),
+		zstd.WithDecoderMaxMemory(MaxWindow),
+		zstd.WithDecoderMaxWindow(MaxWindow),
 		zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		panic(err) // the options are constants but for Jobs, which is positive
@@ -67,14 +67,14 @@ func NewDecoder(f Format, o ReaderOptions) *Decoder {
 // decodeRoom is the capacity beyond the plain size that lets the zstd decoder run without bounds checks.
 const decodeRoom = 16
 
-// Decode returns the plain bytes of frame f, whose bytes in the file are raw. They have the size and the checksums that
+// Decode returns the plain bytes of frame f, which is not long, see Stream. Its bytes in the file are raw. They have the size and the checksums that
 // f, and raw itself, state. dst gives its memory if it has the capacity; what it holds is lost. Errors: ErrCorrupt as
 // a *FrameError, and that of ctx.
 func (d *Decoder) Decode(ctx context.Context, dst []byte, f Frame, raw []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if int64(len(raw)) != f.Size || f.PlainSize <= 0 || f.PlainSize > MaxFramePlain {
+	if int64(len(raw)) != f.Size || f.PlainSize <= 0 || f.Long() {
 		return nil, f.corrupt("%d bytes for a frame of %d, with %d plain bytes", len(raw), f.Size, f.PlainSize)
 	}
 	if need := int(f.PlainSize) + decodeRoom; cap(dst) < need {
@@ -101,7 +101,7 @@ func (d *Decoder) isStored(f Frame, raw []byte) bool {
 // storedCandidate reports whether f may be a stored frame, going by its sizes.
 func storedCandidate(format Format, f Frame) bool {
 	l := layoutOf(format)
-	return l != nil && (format != XZ || f.check == xzCheckCRC32) && f.Size == storedSize(l, f.PlainSize)
+	return l != nil && !f.Long() && (format != XZ || f.check == xzCheckCRC32) && f.Size == storedSize(l, f.PlainSize)
 }
 
 func (d *Decoder) unstore(dst []byte, f Frame, raw []byte) ([]byte, error) {
@@ -149,13 +149,13 @@ func (d *Decoder) decodeXZ(ctx context.Context, dst []byte, f Frame, raw []byte)
 	} else {
 		dst, err = decodeXZProgram(ctx, d.xzProgram, dst, raw, p)
 	}
-	var exit *exec.ExitError
+	var program *programError
 	switch {
 	case err == nil:
 		return dst, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case d.xzProgram != "" && !errors.As(err, &exit) && !errors.Is(err, errTooLong):
+	case errors.As(err, &program) && !program.exited():
 		return nil, f.fail("decoder", err) // the program could not be run
 	}
 	return nil, f.corrupt("%v", err)
@@ -163,14 +163,8 @@ func (d *Decoder) decodeXZ(ctx context.Context, dst []byte, f Frame, raw []byte)
 
 // decodeLZMA2 appends the plain bytes of p to dst, which has room for them.
 func decodeLZMA2(ctx context.Context, dst []byte, p xzPart) ([]byte, error) {
-	dict, err := lzma.DecodeDictCap(p.dict)
-	if err != nil {
-		return nil, err
-	}
 	in := bytes.NewReader(p.lzma2)
-	// Nothing lies further back than the block is long.
-	dict = max(lzma2MinDict, min(dict, p.plain))
-	r, err := lzma.Reader2Config{DictCap: int(dict)}.NewReader2(in)
+	r, err := newLZMA2(in, p.xzBlock)
 	if err != nil {
 		return nil, err
 	}
@@ -197,25 +191,41 @@ func decodeLZMA2(ctx context.Context, dst []byte, p xzPart) ([]byte, error) {
 
 // checkXZ proves the check of a block over its plain bytes.
 func checkXZ(p xzPart, plain []byte) error {
-	var h hash.Hash
-	switch p.kind {
-	case 0:
-		return nil
-	case xzCheckCRC32:
-		h = crc32.NewIEEE()
-	case xzCheckCRC64:
-		h = crc64.New(crc64.MakeTable(crc64.ECMA))
-	case xzCheckSHA256:
-		h = sha256.New()
-	default:
-		return fmt.Errorf("check type %d is not known", p.kind)
+	h, err := newXZSum(p.kind)
+	if err != nil {
+		return err
 	}
-	h.Write(plain)
+	if h != nil {
+		h.Write(plain)
+	}
+	return checkXZSum(p.kind, h, p.check)
+}
+
+// newXZSum returns the hash of a check type, nil where there is no check.
+func newXZSum(kind byte) (hash.Hash, error) {
+	switch kind {
+	case 0:
+		return nil, nil
+	case xzCheckCRC32:
+		return crc32.NewIEEE(), nil
+	case xzCheckCRC64:
+		return crc64.New(crc64.MakeTable(crc64.ECMA)), nil
+	case xzCheckSHA256:
+		return sha256.New(), nil
+	}
+	return nil, fmt.Errorf("check type %d is not known", kind)
+}
+
+// checkXZSum compares the hash of plain bytes with the check that a block ends in.
+func checkXZSum(kind byte, h hash.Hash, want []byte) error {
+	if h == nil {
+		return nil
+	}
 	sum := h.Sum(nil)
-	if p.kind != xzCheckSHA256 { // the CRCs are little-endian in the file
+	if kind != xzCheckSHA256 { // the CRCs are little-endian in the file
 		slices.Reverse(sum)
 	}
-	if !bytes.Equal(sum, p.check) {
+	if !bytes.Equal(sum, want) {
 		return errors.New("the checksum of its content is wrong")
 	}
 	return nil
@@ -226,7 +236,7 @@ func checkXZ(p xzPart, plain []byte) error {
 // result has f.PlainSize bytes and no promise; each part of it has to be proved by other means. dst is used as in Decode.
 func (d *Decoder) Salvage(dst []byte, f Frame, raw []byte) []byte {
 	switch {
-	case int64(len(raw)) != f.Size || f.PlainSize <= 0 || f.PlainSize > MaxFramePlain:
+	case int64(len(raw)) != f.Size || f.PlainSize <= 0 || f.Long():
 		return nil
 	case d.format == None:
 		return append(dst[:0], raw...)

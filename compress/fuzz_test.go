@@ -26,19 +26,25 @@ func addFiles(f *testing.F) {
 
 func FuzzReadTableNeverPanics(f *testing.F) {
 	addFiles(f)
-	f.Fuzz(func(_ *testing.T, file []byte) {
-		r := bytes.NewReader(file)
-		table, err := ReadTable(r, r.Size())
-		if err == nil {
-			readSome(r, table)
-		}
-		for format := None; format.valid(); format++ {
-			if table, _, err := ScanTable(r, r.Size(), format); err == nil {
+	f.Fuzz(func(t *testing.T, file []byte) {
+		for _, long := range fuzzLong {
+			lowerLong(t, long)
+			r := bytes.NewReader(file)
+			table, err := ReadTable(r, r.Size())
+			if err == nil {
 				readSome(r, table)
+			}
+			for format := None; format.valid(); format++ {
+				if table, _, err := ScanTable(r, r.Size(), format); err == nil {
+					readSome(r, table)
+				}
 			}
 		}
 	})
 }
+
+// fuzzLong are the numbers of plain bytes from which on fuzz targets take frames for long.
+var fuzzLong = []int64{MaxFramePlain, 500}
 
 // readSome reads the frames of table that are not too large for a fuzz target.
 func readSome(r io.ReaderAt, table *Table) {
@@ -53,23 +59,35 @@ func readSome(r io.ReaderAt, table *Table) {
 
 func FuzzScannerNeverPanics(f *testing.F) {
 	addFiles(f)
-	f.Fuzz(func(_ *testing.T, file []byte) {
-		for format := None; format.valid(); format++ {
-			s := NewScanner(bytes.NewReader(file), format, ReaderOptions{Jobs: 1})
-			for {
-				fr, raw, err := s.Next()
-				if err != nil {
-					break
-				}
-				if fr.PlainSize <= fuzzPlain {
-					_, _ = s.Decode(nil, fr, raw)
-				}
-				_, _ = s.Decode(nil, Frame{Size: fr.Size, PlainSize: 10}, raw)
-				s.decoder.Salvage(nil, fr, raw)
+	f.Fuzz(func(t *testing.T, file []byte) {
+		for _, long := range fuzzLong {
+			lowerLong(t, long)
+			for format := None; format.valid(); format++ {
+				scanSome(file, format)
 			}
-			s.Close()
 		}
 	})
+}
+
+// scanSome reads the frames of file that are not too large for a fuzz target, and some of the others.
+func scanSome(file []byte, format Format) {
+	s := NewScanner(bytes.NewReader(file), format, ReaderOptions{Jobs: 1})
+	defer s.Close()
+	for {
+		fr, raw, err := s.Next()
+		if err != nil {
+			return
+		}
+		if fr.Long() {
+			_, _ = io.CopyN(io.Discard, s.Stream(), min(fr.PlainSize+1, fuzzPlain))
+			continue
+		}
+		if fr.PlainSize <= fuzzPlain {
+			_, _ = s.Decode(nil, fr, raw)
+		}
+		_, _ = s.Decode(nil, Frame{Size: fr.Size, PlainSize: 10}, raw)
+		s.decoder.Salvage(nil, fr, raw)
+	}
 }
 
 func FuzzDecodeFrameMatchesReference(f *testing.F) {

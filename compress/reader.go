@@ -1,10 +1,12 @@
 package compress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 )
 
@@ -16,28 +18,51 @@ type Reader struct {
 	layout  layout
 	decoder *Decoder
 	cache   *frameCache
-	raws    sync.Pool // of *[]byte: compressed frames
-	windows sync.Pool // of *[]byte: see storedRun
+	runs    *longRuns
+	ctx     context.Context // of the programs that decode long frames, which outlive the call that began them
+	raws    sync.Pool       // of *[]byte: compressed frames
+	windows sync.Pool       // of *[]byte: see storedRun
 }
 
 // NewReader returns a Reader of the file r with the table t.
 func NewReader(r io.ReaderAt, t *Table, o ReaderOptions) *Reader {
 	o = o.complete()
-	largest := int64(0)
+	largest, long := int64(0), int64(0)
 	for _, f := range t.Frames {
-		largest = max(largest, f.PlainSize)
+		if f.Long() {
+			long++
+		} else {
+			largest = max(largest, f.PlainSize)
+		}
 	}
-	zr := &Reader{
-		r: r, t: t, layout: layoutOf(t.Format), decoder: NewDecoder(t.Format, o), cache: newFrameCache(o, largest),
+	zr := &Reader{r: r, t: t, layout: layoutOf(t.Format), decoder: NewDecoder(t.Format, o)}
+	if long > 0 {
+		runs := max(1, min(long, (o.MaxMemory-largest)/longMemory))
+		o.MaxMemory -= runs * longMemory
+		zr.runs = &longRuns{room: int(runs), fresh: zr.decoder.newLongRun, begin: zr.begin}
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	zr.ctx = ctx
+	runtime.AddCleanup(zr, func(stop context.CancelFunc) { stop() }, stop)
+	zr.cache = newFrameCache(o, largest)
 	zr.cache.decode = zr.decode
 	return zr
+}
+
+// begin lets run begin with the long frame f.
+func (r *Reader) begin(run *longRun, f Frame) {
+	run.start(r.ctx, f, io.NewSectionReader(r.r, f.Offset, f.Size))
 }
 
 // Open returns the n plain bytes from off on. Reading gives exactly those or an error: a *FrameError where the file
 // is damaged or cannot be read, or that of ctx. A stored frame is checked against its checksum when it is read
 // from its first byte to its last; what is read of one in parts has to be proved by other means. Nothing is read
 // before the first Read. Close must be called; what Open returns is for one goroutine.
+//
+// A long frame is decoded from its start up to what is wanted, and a range that begins where another has ended, or
+// behind, goes on from there. What is read of it has to be proved by other means, because its checksum comes last: it
+// is checked when the end of the frame is in the range. Such a range holds one of few decoders from its first Read on
+// until it was read to its end or closed, so whoever holds one must not wait for another.
 func (r *Reader) Open(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	if off < 0 || n < 0 || off > r.t.PlainSize || n > r.t.PlainSize-off {
 		return nil, fmt.Errorf("%d plain bytes at %d: the stream has %d", n, off, r.t.PlainSize)
@@ -76,6 +101,8 @@ type rangeReader struct {
 	pos, end int64           // plain offsets
 	frame    Frame           // with the byte at pos, when it has been looked up
 	run      *storedRun      // of frame, when it is stored
+	long     *longRun        // of frame, when it is long and reading it has begun
+	err      error           // what was wrong at the end of a long frame, after its bytes were given
 	closed   bool
 }
 
@@ -84,7 +111,7 @@ func (r *rangeReader) Read(p []byte) (int, error) {
 	if r.closed {
 		return 0, ErrClosed
 	}
-	if err := r.ctx.Err(); err != nil {
+	if err := cmp.Or(r.err, r.ctx.Err()); err != nil {
 		return 0, err
 	}
 	if r.pos == r.end {
@@ -117,8 +144,11 @@ func (r *rangeReader) nextFrame() error {
 
 // read gives the next bytes of the frame.
 func (r *rangeReader) read(p []byte) (int, error) {
-	if r.t.Format == None {
+	switch {
+	case r.t.Format == None:
 		return r.readPlain(p)
+	case r.frame.Long():
+		return r.readLong(p)
 	}
 	if r.run != nil {
 		n, err := r.run.read(p, min(r.end, r.frame.plainEnd())-r.frame.PlainOffset)
@@ -135,6 +165,24 @@ func (r *rangeReader) read(p []byte) (int, error) {
 	return copy(p, e.plain[r.pos-r.frame.PlainOffset:]), nil
 }
 
+// readLong gives the next bytes of a long frame.
+func (r *rangeReader) readLong(p []byte) (n int, err error) {
+	if r.long == nil {
+		if r.long, err = r.runs.take(r.ctx, r.frame, r.pos-r.frame.PlainOffset); err != nil {
+			return 0, err
+		}
+	}
+	n, err = r.long.Read(p[:min(int64(len(p)), r.frame.plainEnd()-r.pos)])
+	end := r.pos + int64(n)
+	if err == nil && end == r.frame.plainEnd() {
+		r.err = r.long.end()
+	}
+	if err != nil || end == r.end || end == r.frame.plainEnd() {
+		r.endRun()
+	}
+	return n, err
+}
+
 func (r *rangeReader) readPlain(p []byte) (int, error) {
 	p = p[:min(int64(len(p)), r.frame.plainEnd()-r.pos)]
 	n, err := r.r.ReadAt(p, r.pos)
@@ -144,11 +192,15 @@ func (r *rangeReader) readPlain(p []byte) (int, error) {
 	return n, r.frame.fail("reading it", err)
 }
 
-// endRun gives back the memory of the run.
+// endRun gives back what the reading of the frame has taken.
 func (r *rangeReader) endRun() {
 	if r.run != nil {
 		r.windows.Put(r.run.window)
 		r.run = nil
+	}
+	if r.long != nil {
+		r.runs.give(r.long)
+		r.long = nil
 	}
 }
 

@@ -253,7 +253,7 @@ func (s *scan) magicAt(off int64) uint32 {
 // reachable reports whether st can come after what was found so far.
 func (s *scan) reachable(st stamp) bool {
 	return st.number > uint64(s.number) && st.number < MaxFrames &&
-		st.plainOffset > uint64(s.plain) && st.plainOffset-uint64(s.plain) <= (st.number-uint64(s.number))*MaxFramePlain
+		st.plainOffset > uint64(s.plain) && st.plainOffset-uint64(s.plain) <= (st.number-uint64(s.number))*MaxLongFrame
 }
 
 // jump goes on at the stamp st at off after damage that begins at start.

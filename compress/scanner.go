@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // A Scanner reads a file in order, as from a pipe, and gives its frames as they are in the file. It needs no table and
@@ -20,6 +21,7 @@ type Scanner struct {
 	check   byte    // check type of the xz stream
 	decoder *Decoder
 	free    chan []byte
+	long    *scannedLong // the long frame that Next returned last
 
 	number int
 	plain  int64
@@ -45,10 +47,15 @@ func NewScanner(r io.Reader, f Format, o ReaderOptions) *Scanner {
 	return s
 }
 
-// Next returns the next frame and its bytes in the file, which are the caller's until it gives them to Release.
+// Next returns the next frame and its bytes in the file, which are the caller's until it gives them to Release. For a
+// long frame it returns no bytes, see Stream, and Size and Sum are 0 where the file does not state them beforehand.
+// What was not read of a long frame is passed over by the next call.
 // io.EOF comes back only after a complete file, table included; a file that ends earlier is io.ErrUnexpectedEOF, any
 // damage ErrCorrupt, in a *FrameError. The content of the frame is not proved, see Decode.
 func (s *Scanner) Next() (Frame, []byte, error) {
+	if s.err == nil {
+		s.err = s.endLong()
+	}
 	if s.err != nil {
 		return Frame{}, nil, s.err
 	}
@@ -68,6 +75,15 @@ func (s *Scanner) Decode(dst []byte, f Frame, raw []byte) ([]byte, error) {
 	return s.decoder.Decode(s.ctx, dst, f, raw)
 }
 
+// Stream returns the plain bytes of the long frame that Next returned last, as Decoder.Stream does, until the next call
+// of Next. They are read while they are decoded, a little ahead of the caller.
+func (s *Scanner) Stream() io.Reader {
+	if s.long == nil {
+		return strings.NewReader("")
+	}
+	return s.long.read(s.ctx, s.decoder)
+}
+
 // Release takes back memory that Next returned, to be used again. It may be called from many goroutines.
 func (s *Scanner) Release(raw []byte) {
 	select {
@@ -79,9 +95,13 @@ func (s *Scanner) Release(raw []byte) {
 // ContentID returns the content id of the stamps; ok is false as long as none was seen, and in formats that have none.
 func (s *Scanner) ContentID() (id [32]byte, ok bool) { return s.id, s.hasID }
 
-// Close ends the Scanner and what it decodes.
+// Close ends the Scanner and what it decodes. It does not wait for a long frame whose bytes are being waited for.
 func (s *Scanner) Close() error {
 	s.stop()
+	if s.long != nil {
+		s.long.stop()
+		s.long = nil
+	}
 	if s.err == nil {
 		s.err = ErrClosed
 	}
@@ -156,7 +176,13 @@ func (s *Scanner) nextZstd() (Frame, []byte, error) {
 	if !isZstdMagic(magic) {
 		return f, nil, f.corrupt("it begins with %x, not with the magic of zstd", magic)
 	}
-	z, err := walkZstd(&s.cursor)
+	z, err := walkZstdHeader(&s.cursor)
+	if err == nil && isLong(z.plain) {
+		return s.beginLong(f, z.plain, &zstdBlocks{cursor: &s.cursor, frame: z, part: zstdBlock, rest: s.cursor.raw})
+	}
+	if err == nil {
+		err = z.walkBody(&s.cursor)
+	}
 	if err != nil {
 		return f, nil, s.walkError(f, err)
 	}
@@ -171,6 +197,67 @@ func (s *Scanner) done(f Frame, size, plain int64, sum uint32) (Frame, []byte, e
 	}
 	s.trailer.add(s.cursor.raw, plain)
 	return f, s.cursor.raw, nil
+}
+
+// beginLong returns the long frame f, whose bytes in the file are raw.
+func (s *Scanner) beginLong(f Frame, plain int64, raw frameBytes) (Frame, []byte, error) {
+	f.PlainSize = plain
+	if f.Number >= MaxFrames {
+		return f, nil, f.corrupt("more than %d frames", MaxFrames)
+	}
+	s.long = &scannedLong{frame: f, raw: raw}
+	return f, nil, nil
+}
+
+// endLong goes to the end of the long frame, if there is one, and takes it into the table.
+func (s *Scanner) endLong() error {
+	l := s.long
+	if l == nil {
+		return nil
+	}
+	s.long = nil
+	if err := l.end(); err != nil {
+		return s.walkError(l.frame, err)
+	}
+	s.trailer.addSizes(l.raw.sizes())
+	return nil
+}
+
+// scannedLong is a long frame in a pipe.
+type scannedLong struct {
+	frame   Frame
+	raw     frameBytes
+	stream  *stream    // when it is wanted
+	plain   *readAhead // of stream
+	decoder *Decoder
+}
+
+// read returns the plain bytes of the frame.
+func (l *scannedLong) read(ctx context.Context, d *Decoder) io.Reader {
+	if l.plain == nil {
+		l.decoder, l.stream = d, d.stream()
+		l.stream.startRaw(ctx, l.frame, l.raw)
+		l.plain = newReadAhead(l.stream)
+	}
+	return l.plain
+}
+
+// end reads the bytes in the file up to the end of the frame.
+func (l *scannedLong) end() error {
+	if l.plain != nil {
+		l.plain.rest()
+		l.stream.engine.end()
+		l.decoder.streams.Put(l.stream)
+	}
+	_, err := io.Copy(io.Discard, l.raw)
+	return err
+}
+
+// stop ends the decoding, not at once.
+func (l *scannedLong) stop() {
+	if l.plain != nil {
+		l.plain.stop()
+	}
 }
 
 // walkError tells what the bytes of a frame say wrong from what reading them said.
@@ -225,9 +312,18 @@ func (s *Scanner) nextXZ() (Frame, []byte, error) {
 	if first, err = s.cursor.next(1); err != nil {
 		return f, nil, f.fail("reading its header", err)
 	}
-	b, err := walkXZ(&s.cursor, first[0], s.check)
+	b, err := walkXZHeader(&s.cursor, first[0])
+	if err == nil && isLong(b.plain) {
+		raw := &xzBytes{cursor: &s.cursor, check: s.check}
+		raw.begin(b)
+		f.Size = b.size(s.check)
+		return s.beginLong(f, b.plain, raw)
+	}
+	if err == nil {
+		err = s.cursor.skip(b.size(s.check) - b.header)
+	}
 	if err != nil {
-		return f, nil, s.walkError(f, err)
+		return f, nil, s.walkError(f, unexpected(err))
 	}
 	return s.done(f, b.size(s.check), b.plain, 0)
 }

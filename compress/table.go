@@ -39,7 +39,12 @@ type Frame struct {
 }
 
 // Long reports whether the frame has too many plain bytes to be decoded in memory, so that it is read as a stream.
-func (f Frame) Long() bool { return f.PlainSize > MaxFramePlain }
+func (f Frame) Long() bool { return isLong(f.PlainSize) }
+
+func isLong(plain int64) bool { return plain > longFrom }
+
+// longFrom is MaxFramePlain, but in tests.
+var longFrom int64 = MaxFramePlain
 
 // plainEnd returns the plain offset after the frame.
 func (f Frame) plainEnd() int64 { return f.PlainOffset + f.PlainSize }

@@ -112,13 +112,21 @@ func (b xzBlock) size(check byte) int64 {
 	return b.header + b.data + xzPad(b.header+b.data) + xzCheckSizes[check]
 }
 
-// walkXZ goes through a block whose first byte was read already.
-func walkXZ(c cursor, first, check byte) (xzBlock, error) {
+// walkXZHeader reads the header of a block whose first byte was read already.
+func walkXZHeader(c cursor, first byte) (xzBlock, error) {
+	if first == 0 {
+		return xzBlock{}, errors.New("no block begins here")
+	}
 	rest, err := c.next(int(first)*4 + 3)
 	if err != nil {
 		return xzBlock{}, unexpected(err)
 	}
-	b, err := parseBlockHeader(append([]byte{first}, rest...))
+	return parseBlockHeader(append([]byte{first}, rest...))
+}
+
+// walkXZ goes through a block whose first byte was read already.
+func walkXZ(c cursor, first, check byte) (xzBlock, error) {
+	b, err := walkXZHeader(c, first)
 	if err != nil {
 		return b, err
 	}
@@ -147,8 +155,8 @@ func parseBlockHeader(p []byte) (b xzBlock, err error) {
 	if plain, rest, err = xzVarint(rest); err != nil {
 		return b, err
 	}
-	if plain == 0 || plain > MaxFramePlain || data == 0 || data > uint64(maxEncoded(int64(plain))) {
-		return b, fmt.Errorf("it claims %d bytes with %d plain bytes, the limit is %d", data, plain, MaxFramePlain)
+	if plain == 0 || plain > MaxLongFrame || data == 0 || data > uint64(maxEncoded(int64(plain))) {
+		return b, fmt.Errorf("it claims %d bytes with %d plain bytes, the limit is %d", data, plain, MaxLongFrame)
 	}
 	if len(rest) < 3 || rest[0] != xzFilterLZMA2 || rest[1] != 1 {
 		return b, errors.New("its filter is not LZMA2")

@@ -137,7 +137,7 @@ func (t *Table) addRecord(p []byte, off, limit int64, check byte) (int64, []byte
 	if err != nil {
 		return 0, nil, tableError(limit, "record %d of the index: %v", n, err)
 	}
-	if plain == 0 || plain > MaxFramePlain || unpadded < 8 || unpadded > uint64(maxEncoded(int64(plain))) {
+	if plain == 0 || plain > MaxLongFrame || unpadded < 8 || unpadded > uint64(maxEncoded(int64(plain))) {
 		return 0, nil, tableError(limit, "it claims %d bytes with %d plain bytes for block %d", unpadded, plain, n)
 	}
 	f := Frame{

@@ -119,14 +119,26 @@ func (e *programError) Error() string {
 
 func (e *programError) Unwrap() error { return e.err }
 
+// exited reports whether the program ran, and ended because of its input.
+func (e *programError) exited() bool {
+	var exit *exec.ExitError
+	return errors.As(e.err, &exit) || errors.Is(e.err, errTooLong)
+}
+
 // errTooLong ends a program that writes more than it may.
 var errTooLong = errors.New("it wrote more than it should")
 
-// runXZ gives input to the xz program and returns what it writes, which is at most limit bytes. Nothing of the
-// environment reaches the program: XZ_OPT would change the bytes.
-func runXZ(ctx context.Context, path string, input []byte, limit int64, args ...string) ([]byte, error) {
+// xzCommand returns the xz program, writing to its standard output, before it runs. Nothing of the environment reaches
+// it: XZ_OPT would change the bytes.
+func xzCommand(ctx context.Context, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, append(args, "--stdout", "--quiet")...)
 	cmd.Env = []string{"LC_ALL=C"}
+	return cmd
+}
+
+// runXZ gives input to the xz program and returns what it writes, which is at most limit bytes.
+func runXZ(ctx context.Context, path string, input []byte, limit int64, args ...string) ([]byte, error) {
+	cmd := xzCommand(ctx, path, args...)
 	cmd.Stdin = bytes.NewReader(input)
 	out := &boundedWriter{limit: limit, b: make([]byte, 0, min(limit, int64(max(len(input), 64<<10))))}
 	text := &boundedWriter{limit: 1 << 10, cut: true}

@@ -72,38 +72,53 @@ func walkZstd(c cursor) (zstdFrame, error) {
 	if err != nil {
 		return f, err
 	}
-	limit := maxEncoded(f.plain)
+	return f, f.walkBody(c)
+}
+
+// walkBody goes through what follows the header.
+func (f *zstdFrame) walkBody(c cursor) error {
 	for last := false; !last; {
-		h, err := c.next(chunkHeaderSize)
-		if err != nil {
-			return f, unexpected(err)
-		}
-		v := int64(h[0]) | int64(h[1])<<8 | int64(h[2])<<16
-		last = v&1 != 0
-		size := v >> 3
-		if size > zstdBlockSize {
-			return f, fmt.Errorf("a block of %d bytes", size)
-		}
-		switch v >> 1 & 3 {
-		case 1: // one byte, repeated
-			size = 1
-		case 3:
-			return f, errors.New("a block of the reserved type")
-		}
-		if f.size += chunkHeaderSize + size; f.size > limit {
-			return f, fmt.Errorf("more than %d bytes for a content of %d", limit, f.plain)
-		}
-		if err := c.skip(size); err != nil {
-			return f, unexpected(err)
+		var err error
+		if last, err = f.walkBlock(c); err != nil {
+			return err
 		}
 	}
+	return f.walkSum(c)
+}
+
+// walkBlock goes through the next block.
+func (f *zstdFrame) walkBlock(c cursor) (last bool, err error) {
+	h, err := c.next(chunkHeaderSize)
+	if err != nil {
+		return false, unexpected(err)
+	}
+	v := int64(h[0]) | int64(h[1])<<8 | int64(h[2])<<16
+	size := v >> 3
+	if size > zstdBlockSize {
+		return false, fmt.Errorf("a block of %d bytes", size)
+	}
+	switch v >> 1 & 3 {
+	case 1: // one byte, repeated
+		size = 1
+	case 3:
+		return false, errors.New("a block of the reserved type")
+	}
+	limit := maxEncoded(f.plain)
+	if f.size += chunkHeaderSize + size; f.size > limit {
+		return false, fmt.Errorf("more than %d bytes for a content of %d", limit, f.plain)
+	}
+	return v&1 != 0, unexpected(c.skip(size))
+}
+
+// walkSum reads the checksum at the end.
+func (f *zstdFrame) walkSum(c cursor) error {
 	sum, err := c.next(zstdSumSize)
 	if err != nil {
-		return f, unexpected(err)
+		return unexpected(err)
 	}
 	f.size += zstdSumSize
 	f.sum = binary.LittleEndian.Uint32(sum)
-	return f, nil
+	return nil
 }
 
 // walkZstdHeader reads the frame header after the magic.
@@ -133,17 +148,21 @@ func walkZstdHeader(c cursor) (f zstdFrame, err error) {
 	if p, err = c.next(window + n); err != nil {
 		return f, unexpected(err)
 	}
-	if !single && zstdWindow(p[0]) > MaxFramePlain {
-		return f, fmt.Errorf("it wants a window of %d bytes, the limit is %d", zstdWindow(p[0]), MaxFramePlain)
-	}
 	var le [8]byte
 	copy(le[:], p[window:])
 	plain := binary.LittleEndian.Uint64(le[:])
 	if n == 2 {
 		plain += 256
 	}
-	if plain == 0 || plain > MaxFramePlain {
-		return f, fmt.Errorf("it claims %d plain bytes, must be 1 to %d", plain, MaxFramePlain)
+	if plain == 0 || plain > MaxLongFrame {
+		return f, fmt.Errorf("it claims %d plain bytes, must be 1 to %d", plain, MaxLongFrame)
+	}
+	wants := plain // a single segment has its content for a window
+	if !single {
+		wants = zstdWindow(p[0])
+	}
+	if wants > MaxWindow {
+		return f, fmt.Errorf("it wants a window of %d bytes, the limit is %d", wants, MaxWindow)
 	}
 	f.plain = int64(plain)
 	f.size = int64(zstdMagicSize + 1 + len(p))

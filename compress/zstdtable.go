@@ -145,7 +145,7 @@ func (t *Table) addEntry(p []byte, off, limit int64) (int64, error) {
 			return 0, tableError(limit, "the entry before frame %d is not that of a stamp", n)
 		}
 	} else {
-		if plain == 0 || plain > MaxFramePlain || size == 0 || size > maxEncoded(plain) {
+		if plain == 0 || plain > MaxLongFrame || size == 0 || size > maxEncoded(plain) {
 			return 0, tableError(limit, "it claims %d bytes with %d plain bytes for frame %d", size, plain, n)
 		}
 		t.Frames = append(t.Frames, Frame{

@@ -1,0 +1,254 @@
+package compress
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
+)
+
+// lowerLong makes frames of more than n plain bytes long until the test ends.
+func lowerLong(t testing.TB, n int64) {
+	before := longFrom
+	longFrom = n
+	t.Cleanup(func() { longFrom = before })
+}
+
+// encodeZstd returns a zstd frame of plain with at least this window.
+func encodeZstd(t testing.TB, plain []byte, window int) []byte {
+	t.Helper()
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithWindowSize(1<<bits.Len(uint(window-1))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	e.ResetContentSize(&b, int64(len(plain)))
+	if _, err := e.Write(plain); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// joinFrames returns the file of these frames, with stamps and seek table.
+func joinFrames(frames [][]byte, plain []int64) []byte {
+	table := &seekTable{}
+	var file []byte
+	at := int64(0)
+	for i, f := range frames {
+		file = table.lead(file, i, at, [32]byte{1})
+		file = append(file, f...)
+		table.add(f, plain[i])
+		at += plain[i]
+	}
+	return append(file, table.finish()...)
+}
+
+// longFile returns a file whose frames have these plain bytes.
+func longFile(t testing.TB, window int, parts ...[]byte) []byte {
+	t.Helper()
+	var frames [][]byte
+	var sizes []int64
+	for _, p := range parts {
+		frames = append(frames, encodeZstd(t, p, window))
+		sizes = append(sizes, int64(len(p)))
+	}
+	return joinFrames(frames, sizes)
+}
+
+// longParts are the frames of a file of which those with more than 1 MiB are long: short, long, short, long, long.
+func longParts() [][]byte {
+	return [][]byte{text(1, 5000), text(2, 3<<20), text(3, 1<<20), append(random(4, 1<<20), text(5, 1<<20)...), text(6, 1<<20+1)}
+}
+
+func TestLongFramesRoundTrip(t *testing.T) {
+	checkNoGoroutines(t)
+	lowerLong(t, 1<<20)
+	parts := longParts()
+	testLongRoundTrip(t, Zstd, ReaderOptions{}, longFile(t, 1<<20, parts...), bytes.Join(parts, nil))
+	lowerLong(t, 50_000)
+	want := plainOf(mix())
+	for name, o := range engines(t) {
+		if o.Format == None {
+			continue
+		}
+		o.FrameSize = 1 << 16
+		t.Run(name, func(t *testing.T) {
+			testLongRoundTrip(t, o.Format, ReaderOptions{XZProgram: o.XZProgram}, write(t, o, mix()), want)
+		})
+	}
+}
+
+// testLongRoundTrip reads file in every way there is.
+func testLongRoundTrip(t *testing.T, f Format, o ReaderOptions, file, want []byte) {
+	t.Helper()
+	got, err := scanAll(file, f, o)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("Scanner: %d bytes, %v, want %d", len(got), err, len(want))
+	}
+	table := readTable(t, file)
+	if bad, err := Check(t.Context(), bytes.NewReader(file), table, o); err != nil || len(bad) > 0 {
+		t.Errorf("Check: %v, %v", bad, err)
+	}
+	if got, _, err := ScanTable(bytes.NewReader(file), int64(len(file)), f); err != nil || fmt.Sprint(got) != fmt.Sprint(table) {
+		t.Errorf("ScanTable: %v, %v, want %v", got, err, table)
+	}
+	r := NewReader(bytes.NewReader(file), table, o)
+	n := len(want)
+	for _, tt := range [][2]int{{0, n}, {0, 6000}, {n / 3, n / 2}, {n - 1, 1}, {n/2 + 1, 20_000}, {n, 0}} {
+		got, err := readRange(r, int64(tt[0]), int64(tt[1]))
+		if err != nil || !bytes.Equal(got, want[tt[0]:][:tt[1]]) {
+			t.Errorf("%d bytes at %d: %d bytes, %v", tt[1], tt[0], len(got), err)
+		}
+	}
+}
+
+func TestALongFrameOfMoreThanIsHeldInMemory(t *testing.T) {
+	plain := make([]byte, MaxFramePlain+1)
+	copy(plain, text(1, 1<<20))
+	copy(plain[len(plain)-1<<20:], text(1, 1<<20))
+	file := longFile(t, MaxWindow, text(1, 5000), plain)
+	got, err := scanAll(file, Zstd, ReaderOptions{})
+	if err != nil || !bytes.Equal(got[5000:], plain) {
+		t.Errorf("Scanner: %d bytes, %v", len(got), err)
+	}
+	r := NewReader(bytes.NewReader(file), readTable(t, file), ReaderOptions{})
+	if got, err := readRange(r, 5000, int64(len(plain))); err != nil || !bytes.Equal(got, plain) {
+		t.Errorf("Reader: %d bytes, %v", len(got), err)
+	}
+}
+
+// readBytes counts the bytes that are read.
+type readBytes struct {
+	io.ReaderAt
+	n int64
+}
+
+func (c *readBytes) ReadAt(p []byte, off int64) (int, error) {
+	c.n += int64(len(p))
+	return c.ReaderAt.ReadAt(p, off)
+}
+
+func TestMembersOfALongFrameInOrderCostOneDecoding(t *testing.T) {
+	lowerLong(t, 1<<20)
+	parts := longParts()
+	file := longFile(t, 1<<20, parts...)
+	want := bytes.Join(parts, nil)
+	disk := &readBytes{ReaderAt: bytes.NewReader(file)}
+	r := NewReader(disk, readTable(t, file), ReaderOptions{Jobs: 1})
+	for at := 0; at < len(want); at += 10_000 {
+		// A header first, then what follows it, as a bundle is read.
+		for _, part := range [][2]int{{at, 512}, {at + 512, 9000}} {
+			n := min(part[1], max(0, len(want)-part[0]))
+			off := min(part[0], len(want))
+			got, err := readRange(r, int64(off), int64(n))
+			if err != nil || !bytes.Equal(got, want[off:off+n]) {
+				t.Fatalf("%d bytes at %d: %d bytes, %v", n, off, len(got), err)
+			}
+		}
+	}
+	if most := int64(len(file)); disk.n > most {
+		t.Errorf("%d bytes were read of a file of %d", disk.n, most)
+	}
+}
+
+func TestManyReadersOfLongFramesShareOneDecoder(t *testing.T) {
+	checkNoGoroutines(t)
+	lowerLong(t, 1<<20)
+	parts := longParts()
+	file := longFile(t, 1<<20, parts...)
+	want := bytes.Join(parts, nil)
+	r := NewReader(bytes.NewReader(file), readTable(t, file), ReaderOptions{MaxMemory: 1})
+	var g errgroup.Group
+	for i := range 16 {
+		g.Go(func() error {
+			off := i * 400_000
+			got, err := readRange(r, int64(off), 300_000)
+			if err == nil && !bytes.Equal(got, want[off:off+300_000]) {
+				err = errors.New("other bytes")
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	if n := len(r.runs.idle); n != 1 {
+		t.Errorf("%d decoders, want 1", n)
+	}
+}
+
+// damaged is a file of three frames of which the second is long, and damaged.
+type damaged struct {
+	name  string
+	hurt  func(f Frame, file []byte)
+	given int64 // how many plain bytes of the frame are there at least
+}
+
+func longDamages() []damaged {
+	return []damaged{
+		{"magic", func(f Frame, b []byte) { b[f.Offset] ^= 1 }, 0},
+		{"claims more", func(f Frame, b []byte) { b[f.Offset+6]++ }, 0},
+		{"claims less", func(f Frame, b []byte) { b[f.Offset+6]-- }, 0},
+		{"checksum", func(f Frame, b []byte) { b[f.end()-1] ^= 1 }, f2MiB},
+		{"content of the last block", func(f Frame, b []byte) { b[f.end()-9] ^= 1 }, f2MiB - 256<<10},
+		{"content in the middle", func(f Frame, b []byte) { clear(b[f.Offset+f.Size/2:][:100]) }, f2MiB/2 - 256<<10},
+	}
+}
+
+const f2MiB = 2 << 20
+
+func TestOfADamagedLongFrameTheBeginIsRead(t *testing.T) {
+	checkNoGoroutines(t)
+	lowerLong(t, 1<<20)
+	parts := [][]byte{text(1, 5000), random(2, f2MiB), text(3, 6000)}
+	whole := longFile(t, 1<<20, parts...)
+	table := readTable(t, whole)
+	f := table.Frames[1]
+	for _, tt := range longDamages() {
+		t.Run(tt.name, func(t *testing.T) {
+			file := bytes.Clone(whole)
+			tt.hurt(f, file)
+			check := func(how string, got []byte, err error) {
+				t.Helper()
+				var bad *FrameError
+				if !errors.As(err, &bad) || !errors.Is(err, ErrCorrupt) || bad.Number != 1 || bad.Offset != f.Offset {
+					t.Fatalf("%s: %v, want that frame 1 at byte %d is damaged", how, err, f.Offset)
+				}
+				if n := int64(len(got)); n < tt.given || bad.PlainOffset != f.PlainOffset+n {
+					t.Errorf("%s: %d bytes of the frame, at least %d are whole: %v at plain byte %d", how, n, tt.given, err, bad.PlainOffset)
+				}
+				// What is damaged may have been given, but not what was before it.
+				if !bytes.HasPrefix(got, parts[1][:tt.given]) {
+					t.Errorf("%s: other bytes", how)
+				}
+			}
+			r := NewReader(bytes.NewReader(file), table, ReaderOptions{})
+			got, err := readRange(r, f.PlainOffset, f.PlainSize+6000)
+			check("Reader", got, err)
+			got, err = readRange(r, f.PlainOffset, f.PlainSize+6000)
+			check("Reader, once more", got, err)
+			if got, err := readRange(r, f.plainEnd(), 6000); err != nil || !bytes.Equal(got, parts[2]) {
+				t.Errorf("the frame after it: %d bytes, %v", len(got), err)
+			}
+			rc := NewDecoder(Zstd, ReaderOptions{}).Stream(t.Context(), f, bytes.NewReader(file[f.Offset:f.end()]))
+			got, err = io.ReadAll(rc)
+			rc.Close()
+			check("Decoder", got, err)
+			if _, err := scanAll(file, Zstd, ReaderOptions{}); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("Scanner: %v", err)
+			}
+			if bad, err := Check(t.Context(), bytes.NewReader(file), table, ReaderOptions{}); err != nil || len(bad) != 1 || bad[0].Number != 1 {
+				t.Errorf("Check: %v, %v", bad, err)
+			}
+		})
+	}
+}
