@@ -9,7 +9,6 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
-	"runtime"
 
 	"github.com/ferry-oci/ferry/compress/deflate"
 )
@@ -21,8 +20,11 @@ type FindOptions struct {
 	// MaxRatio is how many plain bytes there can be for each byte read of the blob, after the first 64 MiB; 0 is 1,100, which
 	// no valid blob has.
 	MaxRatio int64
-	// Parallel is how many encoders run at once for a proof, which take 20 MiB each; 0 is one for each processor.
+	// Parallel is how many encoders run at once for a proof, which take 20 MiB each; 0 is one for each processor, or as
+	// many as Budget has.
 	Parallel int
+	// Budget is what other calls share with this one; nil is a budget of its own.
+	Budget *Budget
 }
 
 const (
@@ -68,6 +70,7 @@ type finder struct {
 	hash   hash.Hash // of the plain bytes
 	reader *deflate.Reader
 	coders coders
+	share  *share
 
 	recipe  *Recipe
 	headers map[string]int
@@ -90,13 +93,11 @@ func newFinder(blob io.Reader, plain io.Writer, opts FindOptions) *finder {
 	if opts.MaxRatio == 0 {
 		opts.MaxRatio = MaxRatio
 	}
-	if opts.Parallel == 0 {
-		opts.Parallel = runtime.GOMAXPROCS(0)
-	}
 	in := &hashReader{src: blob, hash: sha256.New()}
 	return &finder{
 		opts: opts, blob: in, src: bufio.NewReaderSize(in, MaxHeader), plain: plain, hash: sha256.New(),
 		reader: new(deflate.Reader), recipe: new(Recipe), headers: make(map[string]int), engines: make(map[Engine]int),
+		share: newShare(opts.Budget, opts.Parallel),
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 const (
 	// partSize is how many plain bytes a part has at least that is proven, and re-created, by itself.
 	partSize = 4 << 20
-	// maxAhead is how many plain bytes an encoder can see behind its part, to make the last blocks of it.
-	maxAhead = 1 << 20
+	// maxAhead is how many plain bytes an encoder can see behind its part, to make the last blocks of it. It sees no more
+	// when a part is proven, and no less when it is re-created.
+	maxAhead = 512 << 10
 
 	// maxLag and maxLagWeight are how many blocks, and bytes of them, a reader can be ahead of an encoder that fits.
 	maxLag       = 1 << 10
@@ -27,7 +28,7 @@ const (
 	maxEarly = 8
 
 	queueUnits  = 256      // blocks that wait for a part
-	queueWeight = 64 << 20 // bytes that wait in all
+	queueWeight = 16 << 20 // bytes of them
 )
 
 var (
@@ -153,7 +154,9 @@ func (s *coders) put(c *coder) {
 // part is a stretch of a member that is proven by itself.
 type part struct {
 	in      chan unit
+	weights *semaphore.Weighted // of in
 	start   int64
+	dict    []byte
 	blocks  int64
 	provers []*prover
 }
@@ -164,11 +167,10 @@ type proof struct {
 	member  *Member
 	engines []Engine
 	group   *errgroup.Group
-	weights *semaphore.Weighted
-	slots   *semaphore.Weighted
 	now     *part
-	before  *part // it may want units ahead still
-	ahead   int64 // plain bytes that it got
+	pending []unit // of now, which begins its work when before has all that it can see
+	before  *part
+	ahead   int // plain bytes that it got
 
 	mu     sync.Mutex
 	failed []bool // of engines
@@ -184,10 +186,10 @@ func (f *finder) prove(parent context.Context, begin []unit, m *Member) ([]Engin
 	group, ctx := errgroup.WithContext(parent)
 	p := &proof{
 		finder: f, member: m, engines: engines, failed: make([]bool, len(engines)), group: group,
-		weights: semaphore.NewWeighted(queueWeight), slots: semaphore.NewWeighted(int64(max(f.opts.Parallel, 1) + 1)),
 	}
 	err := p.read(ctx, begin)
-	p.end()
+	p.end(&p.before)
+	p.end(&p.now)
 	differs := group.Wait()
 	switch {
 	case parent.Err() != nil:
@@ -238,6 +240,9 @@ func (p *proof) read(ctx context.Context, begin []unit) error {
 		}
 		last = u
 	}
+	if p.before != nil {
+		return p.start(ctx)
+	}
 	return nil
 }
 
@@ -255,50 +260,70 @@ func (p *proof) divides(u *unit) bool {
 
 // begin begins a part.
 func (p *proof) begin(ctx context.Context, start int64, dict []byte) error {
-	if p.before != nil {
-		close(p.before.in)
-		p.before = nil
+	p.before, p.ahead = p.now, 0
+	p.now = &part{
+		in: make(chan unit, queueUnits), weights: semaphore.NewWeighted(queueWeight), start: start, dict: slices.Clone(dict),
 	}
-	dict = slices.Clone(dict)
-	if err := p.slots.Acquire(ctx, 1); err != nil {
-		return err
+	if p.before == nil {
+		return p.start(ctx)
 	}
-	part := &part{in: make(chan unit, queueUnits), start: start}
-	for _, e := range p.engines {
-		c, err := p.coders.take(e)
-		if err != nil {
-			return err
-		}
-		part.provers = append(part.provers, newProver(c, start, dict))
-	}
-	p.before, p.now, p.ahead = p.now, part, 0
-	p.group.Go(func() error {
-		defer p.slots.Release(1)
-		return p.work(part)
-	})
 	return nil
 }
 
-// give gives u to the part that it belongs to, and to the one before if that wants it.
-func (p *proof) give(ctx context.Context, u unit) error {
-	if p.before != nil {
-		ahead := u
-		ahead.ahead = true
-		if err := p.send(ctx, p.before, ahead); err != nil {
+// start makes the part begin its work. The one before has all that it can see: so it ends, whether or not there is an
+// encoder for this one.
+func (p *proof) start(ctx context.Context) error {
+	p.end(&p.before)
+	if err := p.share.acquire(ctx); err != nil {
+		return err
+	}
+	part := p.now
+	for _, e := range p.engines {
+		c, err := p.coders.take(e)
+		if err != nil {
+			p.share.release()
 			return err
 		}
-		if p.ahead += int64(len(u.plain)); p.ahead > maxAhead {
-			close(p.before.in)
-			p.before = nil
+		part.provers = append(part.provers, newProver(c, part.start, part.dict))
+	}
+	p.group.Go(func() error {
+		defer p.share.release()
+		return p.work(part)
+	})
+	pending := p.pending
+	p.pending = nil
+	for _, u := range pending {
+		if err := send(ctx, part, u); err != nil {
+			return err
 		}
 	}
-	p.now.blocks++
-	return p.send(ctx, p.now, u)
+	return nil
 }
 
-func (p *proof) send(ctx context.Context, to *part, u unit) error {
-	weight := min(u.weight(), queueWeight)
-	if err := p.weights.Acquire(ctx, weight); err != nil {
+// give gives u to the part that it belongs to, and to the one before as long as that can see more.
+func (p *proof) give(ctx context.Context, u unit) error {
+	p.now.blocks++
+	if p.before == nil {
+		return send(ctx, p.now, u)
+	}
+	p.pending = append(p.pending, u)
+	left := maxAhead - p.ahead
+	ahead := u
+	ahead.ahead = true
+	if len(u.plain) > left {
+		ahead.plain, ahead.block.Final = u.plain[:left], false
+	}
+	if err := send(ctx, p.before, ahead); err != nil {
+		return err
+	}
+	if p.ahead += len(ahead.plain); p.ahead == maxAhead || len(p.pending) == maxLag {
+		return p.start(ctx)
+	}
+	return nil
+}
+
+func send(ctx context.Context, to *part, u unit) error {
+	if err := to.weights.Acquire(ctx, min(u.weight(), queueWeight)); err != nil {
 		return err
 	}
 	select {
@@ -309,12 +334,11 @@ func (p *proof) send(ctx context.Context, to *part, u unit) error {
 	}
 }
 
-// end tells the parts that nothing comes any more.
-func (p *proof) end() {
-	for _, part := range []*part{p.before, p.now} {
-		if part != nil {
-			close(part.in)
-		}
+// end tells a part, if there is one, that nothing comes any more.
+func (p *proof) end(part **part) {
+	if *part != nil {
+		close((*part).in)
+		*part = nil
 	}
 }
 
@@ -322,7 +346,7 @@ func (p *proof) end() {
 func (p *proof) work(part *part) error {
 	wanted := true
 	for u := range part.in {
-		p.weights.Release(min(u.weight(), queueWeight))
+		part.weights.Release(min(u.weight(), queueWeight))
 		if !wanted {
 			continue
 		}

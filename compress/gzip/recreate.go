@@ -8,7 +8,6 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
-	"runtime"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -18,8 +17,11 @@ import (
 
 // RecreateOptions are those of [Recreate]. The zero value has the defaults.
 type RecreateOptions struct {
-	// Parallel is how many encoders run at once, which take 10 MiB each; 0 is one for each processor.
+	// Parallel is how many encoders run at once, which take 10 MiB each; 0 is one for each processor, or as many as Budget
+	// has.
 	Parallel int
+	// Budget is what other calls share with this one; nil is a budget of its own.
+	Budget *Budget
 }
 
 const (
@@ -44,17 +46,14 @@ func Recreate(ctx context.Context, r *Recipe, plain io.Reader, dst io.Writer, op
 			return err
 		}
 	}
-	if opts.Parallel <= 0 {
-		opts.Parallel = runtime.GOMAXPROCS(0)
-	}
 	group, ctx := errgroup.WithContext(ctx)
-	w := &recreation{
-		recipe: r, plain: plain, dst: dst, hash: sha256.New(), group: group,
-		order: make(chan *piece, opts.Parallel+1), slots: make(chan struct{}, opts.Parallel+1),
-	}
+	share := newShare(opts.Budget, opts.Parallel)
+	defer share.releaseAll()
+	w := &recreation{recipe: r, dst: dst, hash: sha256.New(), group: group, share: share, order: make(chan *piece, share.limit)}
 	group.Go(func() error {
 		defer close(w.order)
-		return w.feed(ctx)
+		f := feeder{recreation: w, plain: plain, window: make([]byte, 0, 2*deflate.WindowSize)}
+		return f.feed(ctx)
 	})
 	group.Go(func() error { return w.join(ctx) })
 	return group.Wait()
@@ -71,12 +70,11 @@ func NewReader(ctx context.Context, r *Recipe, plain io.Reader, opts RecreateOpt
 // recreation is the work of Recreate.
 type recreation struct {
 	recipe *Recipe
-	plain  io.Reader
 	dst    io.Writer
 	coders coders
 	group  *errgroup.Group
-	order  chan *piece   // as they are in the blob
-	slots  chan struct{} // pieces that have begun and are not written
+	share  *share      // of which a piece has one from its begin until it is written
+	order  chan *piece // as they are in the blob
 
 	hash hash.Hash
 	size int64
@@ -132,83 +130,128 @@ func (r *Recipe) pieces(yield func(*piece) error) error {
 	return nil
 }
 
-// feed reads the plain bytes and gives them to the pieces.
-func (w *recreation) feed(ctx context.Context) error {
-	var before *piece // that may want bytes ahead of it
-	ahead := 0
-	crc := uint32(0)
-	window := make([]byte, 0, 2*deflate.WindowSize)
-	give := func(p *piece, c chunk) error {
-		select {
-		case p.in <- c:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	finish := func() {
-		if before != nil {
-			close(before.in)
-			before = nil
-		}
-	}
-	defer finish()
-	feedMember := func(p *piece, size int64, ends bool) error {
-		for done := false; !done; {
-			c := chunk{data: make([]byte, min(size, inputChunk))}
-			if _, err := io.ReadFull(w.plain, c.data); err != nil {
-				if errors.Is(err, io.EOF) {
-					err = io.ErrUnexpectedEOF
-				}
-				return fmt.Errorf("plain bytes of a blob: %w", err)
-			}
-			size -= int64(len(c.data))
-			done = size == 0
-			crc = crc32.Update(crc, crc32.IEEETable, c.data)
-			window = keepWindow(window, c.data)
-			c.ends, c.crc = ends && done, crc
-			if before != nil {
-				if err := give(before, c); err != nil {
-					return err
-				}
-				if ahead += len(c.data); ahead > maxAhead/2 || c.ends {
-					finish()
-				}
-			}
-			if err := give(p, c); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return w.recipe.pieces(func(p *piece) error {
+// feeder reads the plain bytes and gives them to the pieces.
+type feeder struct {
+	*recreation
+	plain  io.Reader
+	left   int64   // bytes of the member, or the part of it, that are still to be read
+	ends   bool    // the member ends with them
+	ahead  []chunk // that were read for the piece before and are not given to their own one
+	crc    uint32  // of the member so far
+	window []byte  // of the member
+}
+
+// feed starts the pieces. None is started before the one before has all that it can see: so it ends, whether or not there
+// is an encoder for the next one.
+func (f *feeder) feed(ctx context.Context) error {
+	var before *piece
+	err := f.recipe.pieces(func(p *piece) error {
 		if p.from.Plain > 0 {
-			p.dict = slices.Clone(window[max(0, len(window)-deflate.WindowSize):])
-		}
-		if err := w.start(ctx, p); err != nil {
-			close(p.in)
-			return err
+			p.dict = slices.Clone(f.window[max(0, len(f.window)-deflate.WindowSize):])
 		}
 		for i := p.first; i <= p.last; i++ {
-			size := w.recipe.Members[i].Size
-			if !p.end || p.from.Plain > 0 {
-				size = p.to.Plain - p.from.Plain
+			f.begin(p, f.recipe.Members[i].Size)
+			if b := before; b != nil {
+				before = nil
+				if err := f.look(ctx, b); err != nil {
+					return err
+				}
 			}
-			if p.from.Plain == 0 {
-				crc, window = 0, window[:0]
+			if i == p.first {
+				if err := f.start(ctx, p); err != nil {
+					return err
+				}
 			}
-			if err := feedMember(p, size, p.end); err != nil {
+			if err := f.member(ctx, p); err != nil {
 				close(p.in)
 				return err
 			}
 		}
-		finish()
-		before, ahead = p, 0
 		if p.end {
-			finish()
+			close(p.in)
+		} else {
+			before = p
 		}
 		return nil
 	})
+	if before != nil {
+		close(before.in)
+	}
+	return err
+}
+
+// begin makes f read a member of size bytes, or the part of it that p has.
+func (f *feeder) begin(p *piece, size int64) {
+	f.left, f.ends = size, p.end
+	if !p.end || p.from.Plain > 0 {
+		f.left = p.to.Plain - p.from.Plain
+	}
+	if p.from.Plain == 0 {
+		f.crc, f.window = 0, f.window[:0]
+	}
+}
+
+// next reads a chunk.
+func (f *feeder) next() (chunk, error) {
+	c := chunk{data: make([]byte, min(f.left, inputChunk))}
+	if _, err := io.ReadFull(f.plain, c.data); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return c, fmt.Errorf("plain bytes of a blob: %w", err)
+	}
+	f.left -= int64(len(c.data))
+	f.crc = crc32.Update(f.crc, crc32.IEEETable, c.data)
+	f.window = keepWindow(f.window, c.data)
+	c.ends, c.crc = f.ends && f.left == 0, f.crc
+	return c, nil
+}
+
+// look gives the piece before what it can see ahead of it, and nothing more.
+func (f *feeder) look(ctx context.Context, before *piece) error {
+	defer close(before.in)
+	for size, done := 0, false; size < maxAhead && !done; done = f.left == 0 {
+		c, err := f.next()
+		if err != nil {
+			return err
+		}
+		if err := give(ctx, before, c); err != nil {
+			return err
+		}
+		size += len(c.data)
+		f.ahead = append(f.ahead, c)
+	}
+	return nil
+}
+
+// member gives a member, or the part of it that p has, to p.
+func (f *feeder) member(ctx context.Context, p *piece) error {
+	ahead := f.ahead
+	f.ahead = nil
+	for _, c := range ahead {
+		if err := give(ctx, p, c); err != nil {
+			return err
+		}
+	}
+	for done := len(ahead) > 0 && f.left == 0; !done; done = f.left == 0 {
+		c, err := f.next()
+		if err != nil {
+			return err
+		}
+		if err := give(ctx, p, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func give(ctx context.Context, p *piece, c chunk) error {
+	select {
+	case p.in <- c:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // keepWindow returns the last bytes of window and p.
@@ -224,12 +267,10 @@ func keepWindow(window, p []byte) []byte {
 
 // start makes p begin its work and be written in its turn.
 func (w *recreation) start(ctx context.Context, p *piece) error {
-	p.in, p.out = make(chan chunk, inputChunks), make(chan []byte, outputChunks)
-	select {
-	case w.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := w.share.acquire(ctx); err != nil {
+		return err
 	}
+	p.in, p.out = make(chan chunk, inputChunks), make(chan []byte, outputChunks)
 	select {
 	case w.order <- p:
 	case <-ctx.Done():
@@ -258,7 +299,7 @@ func (w *recreation) join(ctx context.Context) error {
 			return p.err
 		}
 		bits |= p.bits
-		<-w.slots
+		w.share.release()
 	}
 	if err := ctx.Err(); err != nil {
 		return err
