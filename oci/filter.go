@@ -132,6 +132,17 @@ func (f *platformFilter) filterIndex(n *Node) (*Node, error) {
 // keptEntries holds the positions of the entries of an index that are kept, with what they now name; nil for a blob.
 type keptEntries map[int]*Node
 
+// renamed returns the new digests of the manifests among entries that have another one now.
+func (k keptEntries) renamed(entries []Descriptor) map[digest.Digest]digest.Digest {
+	list := map[digest.Digest]digest.Digest{}
+	for i, to := range k {
+		if to != nil && to.Digest != entries[i].Digest {
+			list[entries[i].Digest] = to.Digest
+		}
+	}
+	return list
+}
+
 // rebuild returns the index n with the entries in kept alone.
 func (n *Node) rebuild(kept keptEntries, children []*Node) (*Node, error) {
 	raw, err := n.rebuildIndex(kept)
@@ -157,14 +168,21 @@ func (n *Node) rebuildIndex(kept keptEntries) ([]byte, error) {
 	if err := json.Unmarshal(doc["manifests"], &entries); err != nil {
 		return nil, err
 	}
+	renamed := kept.renamed(n.Manifest.Manifests)
 	var manifests []json.RawMessage
 	for i, entry := range entries {
 		to, keep := kept[i]
 		if !keep {
 			continue
 		}
-		if to != nil && to.Digest != n.Manifest.Manifests[i].Digest {
+		d := n.Manifest.Manifests[i]
+		if renamed[d.Digest] != "" {
 			if entry, err = redirect(entry, to.Descriptor); err != nil {
+				return nil, fmt.Errorf("entry %d: %w", i, err)
+			}
+		}
+		if about := renamed[describes(d)]; about != "" {
+			if entry, err = redescribe(entry, about); err != nil {
 				return nil, fmt.Errorf("entry %d: %w", i, err)
 			}
 		}
@@ -190,6 +208,22 @@ func redirect(entry json.RawMessage, d Descriptor) (json.RawMessage, error) {
 		return nil, err
 	}
 	if object["size"], err = marshal(d.Size); err != nil {
+		return nil, err
+	}
+	return marshal(object)
+}
+
+// redescribe makes the entry of an attestation one about the image with that digest.
+func redescribe(entry json.RawMessage, about digest.Digest) (json.RawMessage, error) {
+	object, err := parseObject(entry, []string{"annotations"})
+	if err != nil {
+		return nil, err
+	}
+	value, err := marshal(about)
+	if err != nil {
+		return nil, err
+	}
+	if object["annotations"], err = editMember(object["annotations"], annotationReferenceDigest, value); err != nil {
 		return nil, err
 	}
 	return marshal(object)

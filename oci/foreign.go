@@ -1,11 +1,8 @@
 package oci
 
 import (
-	"encoding/json"
-	"fmt"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -36,100 +33,22 @@ func ordinaryType(mediaType string) string {
 //
 // The layers in the nodes keep their URLs, so that they can be fetched from there; those in the bytes do not.
 func RewriteForeign(n *Node) (*Node, error) {
-	return foreignRewriter{}.rewrite(n)
-}
-
-// foreignRewriter has what became of each manifest.
-type foreignRewriter map[digest.Digest]*Node
-
-func (f foreignRewriter) rewrite(n *Node) (_ *Node, err error) {
-	if done := f[n.Digest]; done != nil {
-		return done, nil
-	}
-	if n.Manifest.IsIndex() {
-		f[n.Digest], err = f.rewriteIndex(n)
-	} else {
-		f[n.Digest], err = rewriteLayers(n)
-	}
-	return f[n.Digest], err
-}
-
-func (f foreignRewriter) rewriteIndex(n *Node) (*Node, error) {
-	nodes, changed := n.byDigest(), false
-	kept := keptEntries{}
-	var children []*Node
-	for i, d := range n.Manifest.Manifests {
-		kept[i] = nil
-		child := nodes[d.Digest]
-		if child == nil {
-			continue
-		}
-		rewritten, err := f.rewrite(child)
-		if err != nil {
-			return nil, err
-		}
-		kept[i], changed = rewritten, changed || rewritten != child
-		children = append(children, rewritten)
-	}
-	if !changed {
-		return n, nil
-	}
-	return n.rebuild(kept, children)
-}
-
-// rewriteLayers rewrites one image manifest.
-func rewriteLayers(n *Node) (*Node, error) {
-	changed := false
-	for _, d := range n.Manifest.Layers {
-		changed = changed || IsForeign(d)
-	}
-	if !changed {
-		return n, nil
-	}
-	raw, err := n.ordinaryLayers()
-	if err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", n.Digest, err)
-	}
-	d := n.Descriptor
-	d.Digest, d.Size, d.Data = d.Digest.Algorithm().FromBytes(raw), int64(len(raw)), nil
-	rewritten := &Node{Descriptor: d, ConfigPlatform: n.ConfigPlatform}
-	if err := rewritten.set(raw); err != nil {
-		return nil, err
-	}
-	for i, d := range n.Manifest.Layers {
-		rewritten.Manifest.Layers[i].URLs = d.URLs
-	}
-	return rewritten, nil
-}
-
-// ordinaryLayers returns the document of n with ordinary layers: compact, its keys sorted.
-func (n *Node) ordinaryLayers() ([]byte, error) {
-	doc, err := parseObject(n.Raw, documentKeys)
-	if err != nil {
-		return nil, err
-	}
-	var layers []json.RawMessage
-	if err := json.Unmarshal(doc["layers"], &layers); err != nil {
-		return nil, err
-	}
-	for i, d := range n.Manifest.Layers {
+	r := NewRewriter(func(d Descriptor) (Descriptor, bool) {
 		if !IsForeign(d) {
-			continue
+			return d, false
 		}
-		layer, err := parseObject(layers[i], []string{"mediaType", "urls"})
-		if err != nil {
-			return nil, fmt.Errorf("layer %d: %w", i, err)
-		}
-		delete(layer, "urls")
-		if layer["mediaType"], err = marshal(ordinaryType(d.MediaType)); err != nil {
-			return nil, err
-		}
-		if layers[i], err = marshal(layer); err != nil {
-			return nil, err
-		}
-	}
-	if doc["layers"], err = marshal(layers); err != nil {
+		d.MediaType, d.URLs = ordinaryType(d.MediaType), nil
+		return d, true
+	})
+	rewritten, err := r.Rewrite(n)
+	if err != nil {
 		return nil, err
 	}
-	return marshal(doc)
+	err = n.Walk(func(n *Node) error {
+		for i, d := range n.Manifest.Layers {
+			r.done[n.Digest].Manifest.Layers[i].URLs = d.URLs
+		}
+		return nil
+	})
+	return rewritten, err
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -39,8 +40,8 @@ func IsIndex(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageIndex || mediaType == MediaTypeDockerList
 }
 
-// isImageConfig tells the config of an image from the many other things that artifacts have for a config.
-func isImageConfig(mediaType string) bool {
+// IsImageConfig tells the config of an image from the many other things that artifacts have for a config.
+func IsImageConfig(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageConfig || mediaType == MediaTypeDockerConfig
 }
 
@@ -210,6 +211,35 @@ func parseDescriptors(raw json.RawMessage) ([]Descriptor, error) {
 			return nil, fmt.Errorf("entry %d: %w", len(list), err)
 		}
 		list = append(list, d)
+	}
+	return list, nil
+}
+
+// ParseDiffIDs returns the digests of the plain layers that the image config raw lists, the lowest layer first. Like
+// [ParseManifest] it refuses what two readers could understand in two ways.
+func ParseDiffIDs(raw []byte) ([]digest.Digest, error) {
+	config, err := parseObject(raw, []string{"rootfs"})
+	if err != nil {
+		return nil, err
+	}
+	if !isPresent(config["rootfs"]) {
+		return nil, errors.New("a config without rootfs")
+	}
+	rootfs, err := parseObject(config["rootfs"], []string{"diff_ids"})
+	if err != nil {
+		return nil, fmt.Errorf("rootfs: %w", err)
+	}
+	var list []digest.Digest
+	if !isPresent(rootfs["diff_ids"]) {
+		return nil, nil
+	}
+	if err := json.Unmarshal(rootfs["diff_ids"], &list); err != nil {
+		return nil, fmt.Errorf("diff_ids: %w", err)
+	}
+	for _, d := range list {
+		if err := checkDigest(d); err != nil {
+			return nil, fmt.Errorf("diff_ids: %w", err)
+		}
 	}
 	return list, nil
 }

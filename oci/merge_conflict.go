@@ -26,7 +26,7 @@ func imageInfo(ctx context.Context, config func(context.Context, Descriptor) ([]
 		} `json:"config"`
 	}
 	m := l.node.Manifest
-	if config != nil && m.Config != nil && isImageConfig(m.Config.MediaType) {
+	if config != nil && m.Config != nil && IsImageConfig(m.Config.MediaType) {
 		raw, err := readConfig(ctx, config, *m.Config)
 		if err != nil {
 			return ImageInfo{}, err

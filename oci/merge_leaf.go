@@ -107,7 +107,7 @@ func (r *leafReader) add(ctx context.Context, l *mergeLeaf) (err error) {
 	if l.node == nil || l.describes != "" {
 		return nil
 	}
-	isImage := l.node.Manifest.Config != nil && isImageConfig(l.node.Manifest.Config.MediaType)
+	isImage := l.node.Manifest.Config != nil && IsImageConfig(l.node.Manifest.Config.MediaType)
 	switch {
 	case isKnown(l.Platform):
 		l.platform = l.Platform

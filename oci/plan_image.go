@@ -92,7 +92,7 @@ func (m *planMaker) load(ctx context.Context, repo Repository, root Descriptor, 
 		return nil, err
 	}
 	for _, image := range n.Images() {
-		if image.Platform != nil || image.Describes != "" || !isImageConfig(image.Manifest.Config.MediaType) {
+		if image.Platform != nil || image.Describes != "" || !IsImageConfig(image.Manifest.Config.MediaType) {
 			continue
 		}
 		if image.ConfigPlatform, err = m.configPlatform(ctx, repo, *image.Manifest.Config); err != nil {
