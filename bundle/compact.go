@@ -23,7 +23,6 @@ const RecipeMediaType = "application/vnd.ferry.recipe.v1"
 const (
 	maxRecipes    = 256 << 20 // bytes of all recipes
 	maxEngineText = 255
-	maxTwinSource = 1 << 20 // bytes of a manifest that has a twin
 )
 
 // Recreated is a gzip layer that is no member: its plain bytes and a recipe, which are members, give it.

@@ -34,6 +34,8 @@ type Contents struct {
 	// Sources and Projects are what is known of registries that were listed; no two projects have one registry and name.
 	Sources  []Source
 	Projects []Project
+	// Compact un-gzips layers; nil writes all blobs as they are.
+	Compact *Compact
 }
 
 // Entry is one image to be written.
@@ -67,7 +69,9 @@ type layout struct {
 	blobs    int      // position of the first blob among the segments
 	tail     int      // position of the first member of the tail
 	id       [32]byte // content id
-	rebuilt  bool     // found by reading the tar, because both heads are hurt: there are segments of blobs only
+	compact  *ungzip  // what a writer needs to know of a compact bundle; else nil
+	long     longRun
+	rebuilt  bool // found by reading the tar, because both heads are hurt: there are segments of blobs only
 }
 
 func (l *layout) contentID() string { return hex.EncodeToString(l.id[:]) }
@@ -81,7 +85,19 @@ func newLayout(c Contents) (*layout, error) {
 	}
 	entries := slices.SortedFunc(slices.Values(c.Images), func(a, b Entry) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(h.Missing, func(a, b Missing) int { return cmp.Compare(a.Name, b.Name) })
-	at, err := h.addMembers(entries)
+	at := map[digest.Digest]int{}
+	var (
+		u   *ungzip
+		run longRun
+		err error
+	)
+	if c.Compact != nil {
+		u = newUngzip(c.Compact, entries)
+		run, err = h.addCompact(u, at)
+	} else {
+		_, configs, layers := oci.Blobs(rootsOf(entries)...)
+		err = h.addMembers(at, manifestsOf(entries), configs, layers)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +105,9 @@ func newLayout(c Contents) (*layout, error) {
 		img, err := newImage(e, at)
 		if err != nil {
 			return nil, fmt.Errorf("image %s: %w", e.Name, err)
+		}
+		if u != nil {
+			u.setTwins(img.Manifests, at)
 		}
 		h.Images = append(h.Images, img)
 	}
@@ -109,37 +128,42 @@ func newLayout(c Contents) (*layout, error) {
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	return h.layout(layoutFile, index, raw, h.sums(index, raw)), nil
+	l := h.layout(layoutFile, index, raw, h.sums(index, raw))
+	l.compact, l.long = u, run
+	return l, nil
 }
 
-// addMembers fills Members, without offsets, in the order of the format and returns their positions.
-func (h *Head) addMembers(entries []Entry) (map[digest.Digest]int, error) {
-	var roots []*oci.Node
+// manifestsOf returns the manifests of all images and their referrers, and what the images were at their sources. One may
+// come twice.
+func manifestsOf(entries []Entry) []oci.Descriptor {
+	manifests, _, _ := oci.Blobs(rootsOf(entries)...)
 	for _, e := range entries {
-		roots = append(roots, e.Root)
-		for _, r := range e.Referrers {
-			roots = append(roots, r.Root)
-		}
+		manifests = append(manifests, originsOf(e)...)
 	}
-	manifests, configs, layers := oci.Blobs(roots...)
-	for _, e := range entries {
-		if e.Original != nil {
-			manifests = append(manifests, *e.Original)
-		}
-		manifests = append(manifests, e.MergedFrom...)
+	return manifests
+}
+
+// originsOf returns what the image was at its sources, where that was another one.
+func originsOf(e Entry) []oci.Descriptor {
+	if e.Original == nil {
+		return e.MergedFrom
 	}
-	at := map[digest.Digest]int{}
-	for _, d := range slices.Concat(manifests, configs, layers) {
+	return append([]oci.Descriptor{*e.Original}, e.MergedFrom...)
+}
+
+// addMembers adds the blobs of lists that are new to Members, without offsets, and their positions to at.
+func (h *Head) addMembers(at map[digest.Digest]int, lists ...[]oci.Descriptor) error {
+	for _, d := range slices.Concat(lists...) {
 		if _, ok := at[d.Digest]; ok {
 			continue
 		}
 		if err := checkDigest(d.Digest); err != nil {
-			return nil, err
+			return err
 		}
 		at[d.Digest] = len(h.Members)
 		h.Members = append(h.Members, Member{Digest: d.Digest, MediaType: d.MediaType, Size: d.Size})
 	}
-	return at, nil
+	return nil
 }
 
 func newImage(e Entry, at map[digest.Digest]int) (img Image, err error) {

@@ -17,13 +17,15 @@ import (
 // sniffSize is how much of a blob is looked at to tell whether it is compressed already.
 const sniffSize = 512
 
-// Writer writes a bundle: the head at once, then each blob in the order of Blobs, then the tail. Its methods are for
-// one goroutine.
+// Writer writes a bundle: the head at once, then each blob in the order of Blobs, one by one with WriteBlob or all of
+// them with WriteAll, then the tail. Its methods are for one goroutine.
 type Writer struct {
 	out    *compress.Writer
 	layout *layout
 	next   int // segment to be written
 	err    error
+	splits splits
+	gzipOf map[digest.Digest]int // positions in Head.Recreated, see GzipOf
 }
 
 // NewWriter plans the bundle of c and writes its head to w, which the caller closes. o is the compressor and its
@@ -52,11 +54,14 @@ func NewWriter(w io.Writer, c Contents, o compress.WriterOptions) (*Writer, erro
 	return bw, nil
 }
 
-// Blobs returns the blobs in the order in which WriteBlob wants them.
+// Blobs returns the blobs in the order in which WriteBlob or WriteAll wants them: all members but those that the Writer
+// makes itself, the plain twins and recipes of a compact bundle.
 func (w *Writer) Blobs() []oci.Descriptor {
-	all := make([]oci.Descriptor, len(w.layout.head.Members))
-	for i, m := range w.layout.head.Members {
-		all[i] = m.Descriptor()
+	all := make([]oci.Descriptor, 0, len(w.layout.head.Members))
+	for _, m := range w.layout.head.Members {
+		if w.layout.compact == nil || w.layout.compact.own[m.Digest] == nil {
+			all = append(all, m.Descriptor())
+		}
 	}
 	return all
 }
@@ -74,10 +79,14 @@ func (w *Writer) Offset() int64 { return w.out.Offset() }
 func (w *Writer) Written() int64 { return w.out.Written() }
 
 // WriteBlob writes the next blob, d, from r. With prove it is hashed on its way, for content that was not checked
-// since it came; else its size alone is checked. After an error the bundle cannot be finished.
+// since it came; else its size alone is checked. After an error the bundle cannot be finished. A bundle with
+// Contents.Compact is written by WriteAll alone.
 func (w *Writer) WriteBlob(d oci.Descriptor, r io.Reader, prove bool) error {
 	if w.err != nil {
 		return w.err
+	}
+	if w.layout.compact != nil {
+		return errors.New("bundle: a compact bundle is written by WriteAll")
 	}
 	if w.next >= w.layout.tail {
 		return fmt.Errorf("blob %s: the bundle has all its blobs", d.Digest)
@@ -161,15 +170,19 @@ func (w *Writer) Close() error {
 		w.err = w.finish()
 	}
 	if w.err != nil {
-		w.out.Abort()
+		w.Abort()
 		return w.err
 	}
 	w.err = errors.New("bundle: writer is closed")
+	defer w.splits.close()
 	return w.out.Close()
 }
 
 // Abort gives the writer up; what it has written is no bundle.
-func (w *Writer) Abort() { w.out.Abort() }
+func (w *Writer) Abort() {
+	w.out.Abort()
+	w.splits.close()
+}
 
 func (w *Writer) finish() error {
 	if w.next < w.layout.tail {

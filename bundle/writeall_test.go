@@ -1,0 +1,252 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ferry-oci/ferry/compress"
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// ungzippedFixture has images of two repositories with shared and single layers, one that is kept, and a referrer.
+func ungzippedFixture(t testing.TB) *fixture {
+	f := newFixture(t)
+	base, tar := f.zip(text("base", 40_000), 6), f.add(ocispec.MediaTypeImageLayer, text("plain tar", 600))
+	f.image("quay.io/a/app:1", f.index(f.plainImage(base, f.zip(text("app", 30_000), 1)), f.plainImage(base, f.layer(3, 100))))
+	f.image("quay.io/a/app:2", f.plainImage(base, f.zip(text("app 2", 20_000), 9)))
+	f.image("docker.io/library/web:2", f.plainImage(f.zip(make([]byte, 1024), 6), tar, f.add(ocispec.MediaTypeImageLayer, nil)))
+	f.image("ghcr.io/x/kept:latest", f.plainImage(f.layer(4, 150)))
+	images := f.contents.Images
+	f.image("sig", f.addJSON(ocispec.MediaTypeImageManifest, ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: "application/vnd.x",
+		Config: f.add(ocispec.MediaTypeEmptyJSON, []byte("{}")), Layers: []oci.Descriptor{f.add("text/plain", []byte("signed"))},
+		Subject: &oci.Descriptor{MediaType: images[1].Root.MediaType, Digest: images[1].Root.Digest, Size: images[1].Root.Size},
+	}))
+	images[1].Referrers = []oci.Referrer{{Subject: images[1].Root.Digest, Root: f.contents.Images[4].Root, Found: oci.FoundByAPI}}
+	f.contents.Images = images
+	return f.compact()
+}
+
+// untar returns the members of the tar that a bundle is.
+func untar(t *testing.T, raw []byte) (names []string, contents map[string][]byte) {
+	t.Helper()
+	frames, err := newFrameReader(bytes.NewReader(raw), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frames.Close()
+	contents = map[string][]byte{}
+	for r := tar.NewReader(frames); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return names, contents
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if contents[h.Name], err = io.ReadAll(r); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, h.Name)
+	}
+}
+
+func TestWriteAll(t *testing.T) {
+	f := ungzippedFixture(t)
+	ids := map[string]bool{}
+	for _, format := range formats {
+		for _, longFrame := range []int64{0, 1 << 14, 700} {
+			t.Run(fmt.Sprintf("%s %d", format, longFrame), func(t *testing.T) {
+				f.contents.Compact.LongFrame = longFrame
+				raw := f.writeAll(compress.WriterOptions{Format: format})
+				h, id, err := ReadHead(bytes.NewReader(raw), Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids[id] = true
+				if len(h.Recreated) != 4 || len(h.Kept) != 2 {
+					t.Errorf("%d recreated, %d kept", len(h.Recreated), len(h.Kept))
+				}
+				names, contents := untar(t, raw)
+				if len(names) != len(h.Members)+8 {
+					t.Errorf("%d files in the tar, %d members", len(names), len(h.Members))
+				}
+				for i, m := range h.Members {
+					if names[4+i] != m.Name() || digest.FromBytes(contents[m.Name()]) != m.Digest {
+						t.Errorf("member %d: %s of %d bytes, want %s", i, names[4+i], len(contents[names[4+i]]), m.Name())
+					}
+				}
+				if again := f.writeAll(compress.WriterOptions{Format: format, Jobs: 1}); !bytes.Equal(raw, again) {
+					t.Error("the bytes depend on the number of jobs")
+				}
+			})
+		}
+	}
+	if len(ids) != 1 {
+		t.Errorf("the content id depends on format or frames: %v", ids)
+	}
+}
+
+// TestWriteAllPlain: a bundle that is not compact has the bytes that it has by WriteBlob.
+func TestWriteAllPlain(t *testing.T) {
+	f, o := spanningFixture(t, compress.Zstd)
+	if !bytes.Equal(f.write(o), f.writeAll(o)) {
+		t.Error("WriteAll and WriteBlob write different bundles")
+	}
+}
+
+func TestWriteAllRefuses(t *testing.T) {
+	f := ungzippedFixture(t)
+	f.contents.Compact.LongFrame = 1 << 14 // so that the base is in three
+	base := f.contents.Images[0].Root.Children[0].Manifest.Layers[0]
+	w, err := NewWriter(io.Discard, f.contents, compress.WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	if err := w.WriteBlob(w.Blobs()[0], bytes.NewReader(nil), true); err == nil {
+		t.Error("WriteBlob has written to a compact bundle")
+	}
+	var plain oci.Descriptor
+	for _, d := range w.Blobs() {
+		if layer, ok := w.GzipOf(d.Digest); ok && layer.Digest == base.Digest {
+			plain = d
+		}
+	}
+	failed := errors.New("read error")
+	for name, test := range map[string]struct {
+		blob    oci.Descriptor
+		content func(whole []byte) (io.Reader, error)
+		want    error
+	}{
+		"a plain layer one byte short": {plain, func(b []byte) (io.Reader, error) { return bytes.NewReader(b[1:]), nil }, oci.ErrCorrupt},
+		"a plain layer one byte long": {plain, func(b []byte) (io.Reader, error) {
+			return io.MultiReader(bytes.NewReader(b), strings.NewReader("x")), nil
+		}, oci.ErrCorrupt},
+		"a plain layer altered":   {plain, func(b []byte) (io.Reader, error) { return bytes.NewReader(append(slices.Clone(b[1:]), 'x')), nil }, oci.ErrCorrupt},
+		"a plain layer not there": {plain, func([]byte) (io.Reader, error) { return nil, failed }, failed},
+		"a read error": {plain, func(b []byte) (io.Reader, error) {
+			return io.MultiReader(bytes.NewReader(b[:20_000]), errReader{failed}), nil
+		}, failed},
+		"a manifest altered": {
+			f.contents.Images[0].Root.Descriptor, func(b []byte) (io.Reader, error) { return bytes.NewReader(append(slices.Clone(b[1:]), 'x')), nil }, oci.ErrCorrupt,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, err := NewWriter(io.Discard, f.contents, compress.WriterOptions{Format: compress.Zstd})
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := f.open(w)
+			opened, closed := 0, 0
+			open := func(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
+				r, err := whole(ctx, d)
+				if err == nil && d.Digest == test.blob.Digest {
+					raw, _ := io.ReadAll(r)
+					var content io.Reader
+					if content, err = test.content(raw); err == nil {
+						r = io.NopCloser(content)
+					}
+				}
+				if err != nil {
+					return nil, err
+				}
+				opened++
+				return closer{r, func() { closed++ }}, nil
+			}
+			err = w.WriteAll(t.Context(), open)
+			if again := w.Close(); err == nil {
+				err = again
+			}
+			if !errors.Is(err, test.want) {
+				t.Errorf("%v, want %v", err, test.want)
+			}
+			if opened != closed {
+				t.Errorf("%d readers opened, %d closed", opened, closed)
+			}
+		})
+	}
+}
+
+type errReader struct{ err error }
+
+func (r errReader) Read([]byte) (int, error) { return 0, r.err }
+
+type closer struct {
+	io.ReadCloser
+	closed func()
+}
+
+func (c closer) Close() error { c.closed(); return c.ReadCloser.Close() }
+
+func TestWriteAllCancelled(t *testing.T) {
+	f := ungzippedFixture(t)
+	w, err := NewWriter(io.Discard, f.contents, compress.WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	open := f.open(w)
+	err = w.WriteAll(ctx, func(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
+		if _, ok := w.GzipOf(d.Digest); ok {
+			cancel()
+		}
+		return open(ctx, d)
+	})
+	if again := w.Close(); err == nil {
+		err = again
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestCuts(t *testing.T) {
+	h := &Head{}
+	for i, size := range []int64{100, 100, 300, 100, 700, 2500, 100} {
+		h.Members = append(h.Members, Member{Digest: digest.FromString(fmt.Sprint(i)), Size: size<<10 - blockSize})
+	}
+	h.place(4*blockSize, 0, 0, 0)
+	for name, test := range map[string]struct {
+		edges []int
+		most  int64
+		want  []int64 // in KiB from the first member
+	}{
+		"all in one":             {[]int{0}, 3900, []int64{3900}},
+		"between repositories":   {[]int{0, 2, 4}, 3400, []int64{600, 3900}},
+		"a repository too large": {[]int{0, 3}, 1000, []int64{500, 1300, 2133, 2966, 3900}},
+		"each for itself":        {[]int{0, 1, 2, 3, 4, 5, 6}, 300, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := h.layout(nil, nil, nil, nil)
+			l.compact = &ungzip{Compact: &Compact{LongFrame: test.most << 10}}
+			l.long = longRun{0, len(h.Members), test.edges}
+			start := l.segments[l.blobs].offset
+			last := start
+			var got []int64
+			for _, at := range l.cuts() {
+				if at <= last || at-last > test.most<<10 {
+					t.Errorf("a frame from %d to %d", last-start, at-start)
+				}
+				got, last = append(got, (at-start)>>10), at
+			}
+			if end := l.segments[l.tail-1].end(); last != end {
+				t.Errorf("the last frame ends at %d, want %d", last, end)
+			}
+			if test.want != nil && !slices.Equal(got, test.want) {
+				t.Errorf("cut at %v KiB, want %v", got, test.want)
+			}
+		})
+	}
+}
