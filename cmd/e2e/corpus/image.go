@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -72,7 +73,7 @@ func (l Layout) Image(f Flavour, p ocispec.Platform, layers []Layer, entrypoint 
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, layer.DiffID)
 		config.History = append(config.History, ocispec.History{Created: &created, CreatedBy: layer.Story})
 		d := layer.Descriptor
-		d.MediaType = f.Layer
+		d.MediaType = cmp.Or(layer.MediaType, f.Layer)
 		if len(layer.URLs) > 0 {
 			d.MediaType, d.URLs = f.Foreign, layer.URLs
 		}

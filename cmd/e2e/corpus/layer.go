@@ -20,6 +20,8 @@ type Layer struct {
 	Story      string // how it came to be, for the history of an image
 	// URLs make it a foreign layer, which is also to be had there.
 	URLs []string
+	// MediaType is that of the layer where it is not the one of the image's flavour.
+	MediaType string
 }
 
 // File is a file of a layer.
