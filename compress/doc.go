@@ -3,7 +3,8 @@
 //
 // [NewWriter] cuts the stream into frames, encodes them in parallel and writes them in order, with a table of all
 // frames at the end. A frame is either compressed, or stored when its content is compressed already: a stored frame
-// costs a copy and a checksum. The bytes written depend on the input, the cuts and the options, never on the number
+// costs a copy and a checksum. A long frame ([Writer.WriteLong]) is one of its own with a window of up to 128 MiB, for
+// content that repeats far back; several are encoded at a time, and none is held in memory. The bytes written depend on the input, the cuts and the options, never on the number
 // of processors.
 //
 // [ReadTable] finds the frames of a file from its end, and [NewReader] gives any range of plain bytes from them.

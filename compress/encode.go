@@ -23,9 +23,9 @@ func newEncoder(o WriterOptions, jobs int) (encoder, error) {
 	case o.Format == Zstd:
 		return newZstdEncoder(o.Level, o.FrameSize, jobs)
 	case o.Format == XZ && o.XZProgram != "":
-		return xzProgramEncoder{path: o.XZProgram, level: o.Level}, nil
+		return xzProgramEncoder{path: o.XZProgram, level: o.Level.library()}, nil
 	case o.Format == XZ:
-		return xzEncoder{level: o.Level}, nil
+		return xzEncoder{level: o.Level.library()}, nil
 	}
 	return nil, nil
 }
@@ -36,25 +36,27 @@ func encoderMemory(o WriterOptions) int64 {
 	switch o.Format {
 	case Zstd:
 		tables := [...]int64{Fastest: 1 << 20, Default: 2 << 20, Better: 10 << 20, Best: 72 << 20}
-		return tables[o.Level] + frame + zstdBlockSize
+		return tables[o.Level.library()] + frame + zstdBlockSize
 	case XZ:
 		// Both engines keep about a dozen bytes for each byte of the dictionary.
-		return 12*min(frame, int64(xzPresets[o.Level].dict)) + frame
+		return 12*min(frame, int64(xzPresets[o.Level.library()].dict)) + frame
 	}
 	return 0
+}
+
+// zstdLevels are the levels of klauspost's encoder.
+var zstdLevels = [...]zstd.EncoderLevel{
+	Fastest: zstd.SpeedFastest, Default: zstd.SpeedDefault,
+	Better: zstd.SpeedBetterCompression, Best: zstd.SpeedBestCompression,
 }
 
 // zstdEncoder is klauspost's.
 type zstdEncoder struct{ *zstd.Encoder }
 
 func newZstdEncoder(l Level, frameSize, jobs int) (encoder, error) {
-	levels := [...]zstd.EncoderLevel{
-		Fastest: zstd.SpeedFastest, Default: zstd.SpeedDefault,
-		Better: zstd.SpeedBetterCompression, Best: zstd.SpeedBestCompression,
-	}
 	window := max(zstd.MinWindowSize, 1<<bits.Len(uint(frameSize-1)))
 	e, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(levels[l]),
+		zstd.WithEncoderLevel(zstdLevels[l.library()]),
 		zstd.WithWindowSize(window),
 		// The window of a single segment is its content, and its size is always stated.
 		zstd.WithSingleSegment(true),

@@ -11,9 +11,11 @@ const (
 	Fastest
 	Better
 	Best
+	// Max is what the zstd program reaches in long frames, see WriterOptions.ZstdProgram. All else is as Best.
+	Max
 )
 
-var levelNames = [...]string{Default: "default", Fastest: "fastest", Better: "better", Best: "best"}
+var levelNames = [...]string{Default: "default", Fastest: "fastest", Better: "better", Best: "best", Max: "max"}
 
 // String returns the name that [ParseLevel] takes.
 func (l Level) String() string {
@@ -25,12 +27,15 @@ func (l Level) String() string {
 
 func (l Level) valid() bool { return int(l) < len(levelNames) }
 
-// ParseLevel returns the level of that name: fastest, default, better or best.
+// library returns the level that the libraries know for l.
+func (l Level) library() Level { return min(l, Best) }
+
+// ParseLevel returns the level of that name: fastest, default, better, best or max.
 func ParseLevel(name string) (Level, error) {
 	for l, n := range levelNames {
 		if n == name {
 			return Level(l), nil
 		}
 	}
-	return Default, fmt.Errorf("level %q: must be fastest, default, better or best", name)
+	return Default, fmt.Errorf("level %q: must be fastest, default, better, best or max", name)
 }

@@ -27,6 +27,10 @@ type WriterOptions struct {
 	MaxMemory int64    // bytes for encoders and buffers, lowers Jobs when need be; 0 is DefaultMaxMemory
 	ContentID [32]byte // goes into the stamps, see also SetContentID
 	XZProgram string   // path of the xz program; "" encodes in this process
+
+	Long        LongOptions           // how WriteLong writes
+	ZstdProgram string                // path of the zstd program, for long frames at Max; "" is as Best
+	Spool       func() (Spool, error) // for long frames that wait; nil is TempSpool("")
 }
 
 // complete checks o and fills in the defaults.
@@ -52,10 +56,28 @@ func (o WriterOptions) complete() (WriterOptions, error) {
 	if o.Jobs == 0 {
 		o.Jobs = runtime.GOMAXPROCS(0)
 	}
+	var err error
+	if o.Long, err = o.Long.complete(); err != nil {
+		return o, err
+	}
+	if o.Spool == nil {
+		o.Spool = TempSpool("")
+	}
+	return o.fit(), nil
+}
+
+// fit sets how much is encoded at a time, so that it fits in MaxMemory.
+func (o WriterOptions) fit() WriterOptions {
+	jobs := int64(o.Jobs)
 	buffers := 2 * maxEncoded(int64(o.FrameSize))
 	room := o.MaxMemory - spareFrames*buffers
-	o.Jobs = int(max(1, min(int64(o.Jobs), room/(encoderMemory(o)+buffers))))
-	return o, nil
+	each := encoderMemory(o) + buffers
+	o.Jobs = int(max(1, min(jobs, room/each)))
+	if o.Format != None {
+		room -= int64(o.Jobs) * each
+		o.Long.jobs = int(max(1, min(jobs, room/longEncoderMemory(o))))
+	}
+	return o
 }
 
 // spareFrames are in flight beside those that are encoded: one is filled, one is written.
@@ -78,8 +100,10 @@ type Writer struct {
 
 	free  chan *piece
 	work  chan *piece // to the encoders
-	order chan *piece // to emit
+	order chan queued // to emit
+	longs *longs      // nil before the first long frame
 	group sync.WaitGroup
+	ctx   context.Context // of frames, which outlive the call that begins them; ends with the first error and Abort
 	stop  context.CancelFunc
 
 	written atomic.Int64 // plain bytes whose frames were written to w
@@ -101,16 +125,15 @@ func NewWriter(w io.Writer, o WriterOptions) (*Writer, error) {
 	inFlight := o.Jobs + spareFrames
 	zw := &Writer{
 		w: w, o: o, layout: layoutOf(o.Format), encoder: enc, trailer: newTrailer(o.Format, xzCheckCRC32),
-		free: make(chan *piece, inFlight), work: make(chan *piece, inFlight), order: make(chan *piece, inFlight),
+		free: make(chan *piece, inFlight), work: make(chan *piece, inFlight),
+		order: make(chan queued, inFlight+placesPerJob*o.Long.jobs),
 	}
 	for range inFlight {
 		zw.free <- newPiece(zw.layout, o.FrameSize)
 	}
-	// Frames outlive the call that begins them; what ends them all is Abort.
-	ctx, stop := context.WithCancel(context.Background())
-	zw.stop = stop
+	zw.ctx, zw.stop = context.WithCancel(context.Background())
 	for range o.Jobs {
-		zw.group.Go(func() { zw.encodeAll(ctx) })
+		zw.group.Go(zw.encodeAll)
 	}
 	zw.group.Go(zw.emitAll)
 	return zw, nil
@@ -194,6 +217,8 @@ func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, io.ErrNoProgress
 }
 
+var errTooManyFrames = fmt.Errorf("the stream has more than %d frames", MaxFrames)
+
 // room returns where the next bytes go.
 func (w *Writer) room() ([]byte, error) {
 	if err := w.failed(); err != nil {
@@ -201,7 +226,7 @@ func (w *Writer) room() ([]byte, error) {
 	}
 	if w.cur == nil {
 		if w.number >= MaxFrames {
-			return nil, fmt.Errorf("the stream has more than %d frames", MaxFrames)
+			return nil, errTooManyFrames
 		}
 		w.cur = <-w.free
 		w.cur.begin(w.number, w.offset, w.stored)
@@ -218,6 +243,12 @@ func (w *Writer) filled(n int) {
 	}
 }
 
+// queued is a frame in the order of the file, one of the two.
+type queued struct {
+	piece *piece
+	long  *longFrame
+}
+
 // submit sends the frame on its way. Neither channel can be full, because there are no more pieces than places.
 func (w *Writer) submit() {
 	p := w.cur
@@ -228,7 +259,7 @@ func (w *Writer) submit() {
 	}
 	w.number++
 	p.id = w.o.ContentID
-	w.order <- p
+	w.order <- queued{piece: p}
 	w.work <- p
 }
 
@@ -287,20 +318,25 @@ func (w *Writer) fail(err error) {
 }
 
 // encodeAll encodes pieces until there are no more.
-func (w *Writer) encodeAll(ctx context.Context) {
+func (w *Writer) encodeAll() {
 	for p := range w.work {
-		if err := ctx.Err(); err != nil {
+		if err := w.ctx.Err(); err != nil {
 			p.err = err
 		} else {
-			p.encode(ctx, w.encoder)
+			p.encode(w.ctx, w.encoder)
 		}
 		p.done <- struct{}{}
 	}
 }
 
-// emitAll writes the pieces in their order. After an error it only lets them go.
+// emitAll writes the frames in their order. After an error it only lets them go.
 func (w *Writer) emitAll() {
-	for p := range w.order {
+	for q := range w.order {
+		if q.long != nil {
+			w.emitLong(q.long)
+			continue
+		}
+		p := q.piece
 		<-p.done
 		if w.failed() == nil {
 			if err := w.emitPiece(p); err != nil {

@@ -30,7 +30,7 @@ type outputFlags struct {
 // add defines the flags.
 func (f *outputFlags) add(set *pflag.FlagSet) {
 	set.StringVarP(&f.Output, "output", "o", "", "write the bundle to `BUNDLE`")
-	set.StringVar(&f.Level, "level", "default", "compress what is not compressed yet: fastest, default, better or best")
+	set.StringVar(&f.Level, "level", "default", "compress what is not compressed yet: fastest, default, better, best or max")
 	set.StringArrayVar(&f.Labels, "label", nil, "put `KEY=VALUE` into the bundle (repeatable)")
 	set.StringVar(&f.Created, "created", "", "put this `TIME` (RFC 3339) into the bundle (default SOURCE_DATE_EPOCH, else none)")
 	addJobs(set, &f.Jobs)
