@@ -24,6 +24,7 @@ const (
 	partialDir = "partial" // blobs that are not whole yet, by the hex of their digest
 	plansDir   = "plans"   // journals
 	lockFile   = "lock"    // held while the store is open
+	spoolDir   = "spool"   // in partialDir
 
 	unsyncedFile = "unsynced" // there while blobs have names and may not be on the disk yet
 )
@@ -173,13 +174,22 @@ func initLayout(dir string) error {
 // Dir returns the folder of the store.
 func (s *Store) Dir() string { return s.dir }
 
+// Spool returns an empty folder for what a run has to put aside for a while. Close and Remove delete it with all that is in
+// it, as does the next call; a run that was killed leaves it to the next run.
+func (s *Store) Spool() (dir string, err error) {
+	dir = s.spoolDir()
+	return dir, errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755))
+}
+
+func (s *Store) spoolDir() string { return filepath.Join(s.dir, partialDir, spoolDir) }
+
 // Close writes the names and all blobs out to the disk and releases the lock.
 func (s *Store) Close() error {
 	err := s.Sync()
 	if err == nil {
 		err = s.unmark()
 	}
-	err = errors.Join(err, s.closeJournals())
+	err = errors.Join(err, s.closeJournals(), os.RemoveAll(s.spoolDir()))
 	for _, sub := range []string{partialDir, plansDir, recipesDir} {
 		_ = os.Remove(filepath.Join(s.dir, sub)) // stays unless it is empty
 	}
@@ -202,12 +212,16 @@ func (s *Store) Remove() error {
 	return errors.Join(errs...)
 }
 
-// Empty reports whether the store holds nothing: no blob, no part of one, no journal. Recipes alone are nothing.
+// Empty reports whether the store holds nothing: no blob, no part of one, no journal. Recipes alone are nothing, nor is what
+// lies in the folder of [Store.Spool].
 func (s *Store) Empty() (bool, error) {
 	for _, sub := range []string{ocispec.ImageBlobsDir, partialDir, plansDir} {
-		err := filepath.WalkDir(filepath.Join(s.dir, sub), func(_ string, e fs.DirEntry, err error) error {
-			if err == nil && !e.IsDir() {
-				err = errNotEmpty
+		err := filepath.WalkDir(filepath.Join(s.dir, sub), func(path string, e fs.DirEntry, err error) error {
+			switch {
+			case err == nil && path == s.spoolDir():
+				return fs.SkipDir
+			case err == nil && !e.IsDir():
+				return errNotEmpty
 			}
 			return err
 		})

@@ -754,6 +754,15 @@ func TestStoreEmpty(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, false},
+		"what was put aside": {func(t *testing.T, s *oci.Store) {
+			dir, err := s.Spool()
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, "x"), []byte("x"), 0o644)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, true},
 		"a journal that was removed": {func(t *testing.T, s *oci.Store) {
 			if _, err := s.Journal("plan"); err != nil {
 				t.Fatal(err)
@@ -770,6 +779,31 @@ func TestStoreEmpty(t *testing.T) {
 				t.Errorf("empty: %v, %v; want %v", got, err, c.want)
 			}
 		})
+	}
+}
+
+// What a run has put aside is gone after it, and after the next one if it was killed.
+func TestStoreSpool(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s := openStore(t, dir)
+	for range 2 {
+		spool, err := s.Spool()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if entries, err := os.ReadDir(spool); err != nil || len(entries) > 0 {
+			t.Fatalf("the folder has %v, %v", entries, err)
+		}
+		if err := os.WriteFile(filepath.Join(spool, "frame"), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	abandon(t, s)
+	if err := openStore(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "partial")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is left: %v", err)
 	}
 }
 
