@@ -277,14 +277,18 @@ type peakRegistry struct {
 	peak int64
 }
 
+func (r *peakRegistry) lookNow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.peak = max(r.peak, r.look())
+}
+
 func newPeakRegistry(t *testing.T, images, layer int) *peakRegistry {
 	r := &peakRegistry{}
 	r.Server = registrytest.New(t, registrytest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if strings.Contains(q.URL.Path, "/blobs/") {
-				r.mu.Lock()
-				r.peak = max(r.peak, r.look())
-				r.mu.Unlock()
+				r.lookNow()
 			}
 			next.ServeHTTP(w, q)
 		})
@@ -310,19 +314,25 @@ func noise(seed, size int) ocitest.Blob {
 }
 
 // pack packs the whole registry into dir/out.tar and returns how much disk it took at the most, and what it said.
-func (r *peakRegistry) pack(t *testing.T, dir string, consume bool) (peak int64, text string, err error) {
+func (r *peakRegistry) pack(t *testing.T, dir string, consume, compact bool) (peak int64, text string, err error) {
 	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
 	output := filepath.Join(dir, "out.tar")
 	r.look = func() int64 { return folderSize(t, dir) }
 	r.peak = 0
 	o := packOptions{
-		From: r.Host(), Consume: consume, outputFlags: outputFlags{Output: output, Level: "default", Created: "2026-01-02T03:04:05Z"},
+		From: r.Host(), Consume: consume, Compact: compact, outputFlags: outputFlags{Output: output, Level: "default", Created: "2026-01-02T03:04:05Z"},
 		Transfers: transferFlags{N: 4},
 	}
 	o.Missing = "fail"
 	o.Source.add(pflag.NewFlagSet("pack", pflag.ContinueOnError), sideSource)
 	var said bytes.Buffer
 	std := &stdio{Out: io.Discard, Err: &said, Now: time.Now, Getenv: func(string) string { return "" }}
+	if compact {
+		std.Now = func() time.Time { // which is asked while the bundle is written, too
+			r.lookNow()
+			return time.Now()
+		}
+	}
 	p := &packing{
 		o: &o, std: std, diskOf: func(string) (disk, error) { return disk{free: 1e12}, nil },
 		consume: consumeSizes{window: 4 << 20, step: 1 << 20, idle: 256 << 10},
@@ -338,7 +348,7 @@ func TestPackConsumeDisk(t *testing.T) {
 	t.Setenv("HOME", t.TempDir()) // no credentials of the machine
 	r := newPeakRegistry(t, images, layer)
 	plain, again := t.TempDir(), t.TempDir()
-	kept, _, err := r.pack(t, plain, false)
+	kept, _, err := r.pack(t, plain, false, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,12 +363,12 @@ func TestPackConsumeDisk(t *testing.T) {
 	last := noise(images-1, layer)
 	r.Fault(registrytest.Match{Kind: registrytest.Blob, Ref: last.Digest.String()},
 		registrytest.Code(404, "BLOB_UNKNOWN", "blob unknown"))
-	failed, said, err := r.pack(t, again, true)
+	failed, said, err := r.pack(t, again, true, false)
 	if exitCode(err) != exitPartial || !strings.Contains(err.Error(), "had been dropped and will have to be fetched again; the rest is kept in") {
 		t.Fatalf("got %v, said %s", err, said)
 	}
 	r.ClearFaults()
-	went, said, err := r.pack(t, again, true)
+	went, said, err := r.pack(t, again, true, false)
 	if err != nil || !strings.Contains(said, "an earlier run did not end well after it had dropped ") {
 		t.Fatalf("got %v, said %s", err, said)
 	}
@@ -373,5 +383,26 @@ func TestPackConsumeDisk(t *testing.T) {
 	}
 	if left := folderSize(t, filepath.Join(again, "cache")); left > 0 {
 		t.Errorf("%d bytes are left in the cache", left)
+	}
+}
+
+// A compact pack that consumes its store holds all blobs until the last proof, and from then on little more than these.
+func TestPackConsumeCompactDisk(t *testing.T) {
+	const images, layer = 60, 1 << 20
+	t.Setenv("HOME", t.TempDir()) // no credentials of the machine
+	r := newPeakRegistry(t, images, layer)
+	kept, _, err := r.pack(t, t.TempDir(), false, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept < 2*images*layer*9/10 {
+		t.Fatalf("without --consume %d bytes were seen, which is not all that lies there", kept)
+	}
+	peak, _, err := r.pack(t, t.TempDir(), true, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := int64(images * layer * 14 / 10); peak > most {
+		t.Errorf("%d bytes were on the disk, want %d at most", peak, most)
 	}
 }

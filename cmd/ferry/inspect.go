@@ -39,8 +39,12 @@ read, or the tail when the head is hurt.
 
 SIZE is that of all blobs of an image, UNIQUE that of those which no other image of the bundle needs.
 
---json prints one object: contentId, fileSize, images (name, digest, platforms, referrers, size, uniqueSize), totals
-(images, referrers, members, bytes, sum, shared) and head, which is the bundle's ferry.json. All sizes are in bytes.`,
+Of a compact bundle it is told, too, how many gzip layers of each image are un-gzipped, in all by which programs they were made,
+and which are as they are and why. SIZE and UNIQUE are of the images as unpack gives them.
+
+--json prints one object: contentId, fileSize, images (name, digest, platforms, referrers, size, uniqueSize, compact), totals
+(images, referrers, members, blobs, bytes, sum, shared, compact) and head, which is the bundle's ferry.json. compact has layers,
+gzip, plain, recipe, engines (engine and the same four) and kept (reason, layers, bytes). All sizes are in bytes.`,
 		Example: `  ferry inspect k8s.tar.zst
   ferry inspect --list k8s.tar.zst | ferry pack -f - -o again.tar.zst`,
 		Args: exactArgs("BUNDLE"),
@@ -91,6 +95,8 @@ type imageSummary struct {
 	Referrers  int      `json:"referrers"` // signatures, SBOMs and whatever else belongs to it
 	Size       int64    `json:"size"`
 	UniqueSize int64    `json:"uniqueSize"`
+
+	Compact *compactSummary `json:"compact,omitempty"` // of its gzip layers
 }
 
 // imageTotals sums up a bundle.
@@ -98,9 +104,12 @@ type imageTotals struct {
 	Images    int   `json:"images"`
 	Referrers int   `json:"referrers"`
 	Members   int   `json:"members"`
-	Bytes     int64 `json:"bytes"`  // of all members
+	Blobs     int   `json:"blobs"`  // that images need: members, and in a compact bundle what is made of them
+	Bytes     int64 `json:"bytes"`  // of these
 	Sum       int64 `json:"sum"`    // of the sizes of all images
 	Shared    int64 `json:"shared"` // what is saved by holding each blob once
+
+	Compact *compactSummary `json:"compact,omitempty"`
 }
 
 // readInspection reads the head of the bundle at path.
@@ -144,35 +153,44 @@ func summarize(h *bundle.Head) *inspection {
 	at := make(map[string]int, len(h.Members))
 	for i, m := range h.Members {
 		at[m.Digest.String()] = i
-		in.Totals.Bytes += m.Size
 	}
-	users := make([]int, len(h.Members)) // how many images need a member
-	needs := make([][]int, len(h.Images))
+	reasons := keptReasons(h)
+	users := make([]int, len(h.Members)+len(h.Recreated)) // how many images need a blob
+	needs := make([]map[int]bool, len(h.Images))
 	for i, img := range h.Images {
-		needs[i] = membersOf(img, at)
-		for _, m := range needs[i] {
-			users[m]++
+		needs[i] = blobsOf(img, at)
+		for n := range needs[i] {
+			users[n]++
 		}
 	}
 	for i, img := range h.Images {
 		s := imageSummary{Name: img.Name, Digest: img.Digest.String(), Platforms: platformsOf(img), Referrers: len(img.Referrers)}
-		for _, m := range needs[i] {
-			s.Size += h.Members[m].Size
-			if users[m] == 1 {
-				s.UniqueSize += h.Members[m].Size
+		for n := range needs[i] {
+			s.Size += h.Blob(n).Size
+			if users[n] == 1 {
+				s.UniqueSize += h.Blob(n).Size
 			}
 		}
+		s.Compact = summarizeCompact(h, reasons, maps.Keys(needs[i]))
 		in.Totals.Sum += s.Size
 		in.Totals.Referrers += s.Referrers
 		in.Images = append(in.Images, s)
 	}
-	in.Totals.Images, in.Totals.Members = len(h.Images), len(h.Members)
+	all := map[int]bool{}
+	for n, of := range users {
+		if of > 0 {
+			all[n] = true
+			in.Totals.Bytes += h.Blob(n).Size
+		}
+	}
+	in.Totals.Images, in.Totals.Members, in.Totals.Blobs = len(h.Images), len(h.Members), len(all)
 	in.Totals.Shared = in.Totals.Sum - in.Totals.Bytes
+	in.Totals.Compact = summarizeCompact(h, reasons, maps.Keys(all))
 	return in
 }
 
-// membersOf returns the positions of the members that img needs, each once. at has the positions by digest.
-func membersOf(img bundle.Image, at map[string]int) []int {
+// blobsOf returns the numbers of the blobs that img needs, see bundle.Head.Blob. at has the positions of members by digest.
+func blobsOf(img bundle.Image, at map[string]int) map[int]bool {
 	set := map[int]bool{at[img.Digest.String()]: true}
 	for _, o := range img.Origins() {
 		set[at[o.Digest.String()]] = true
@@ -183,7 +201,7 @@ func membersOf(img bundle.Image, at map[string]int) []int {
 			set[b] = true
 		}
 	}
-	return slices.Collect(maps.Keys(set))
+	return set
 }
 
 // platformsOf returns the platforms of the image in the order of its manifests, without those of attestations.
@@ -202,21 +220,35 @@ func (in *inspection) writeTable(w io.Writer) error {
 	if in.Totals.Referrers > 0 {
 		titles = append(titles, ">REFERRERS")
 	}
+	if in.Totals.Compact != nil {
+		titles = append(titles, ">UN-GZIPPED")
+	}
 	t := newTable(titles...)
 	for _, s := range in.Images {
-		cells := []string{s.Name, strings.Join(s.Platforms, ","), formatSize(s.Size), formatSize(s.UniqueSize), strconv.Itoa(s.Referrers)}
-		t.add(cells[:len(titles)]...)
+		cells := []string{s.Name, strings.Join(s.Platforms, ","), formatSize(s.Size), formatSize(s.UniqueSize)}
+		if in.Totals.Referrers > 0 {
+			cells = append(cells, strconv.Itoa(s.Referrers))
+		}
+		if s.Compact != nil {
+			cells = append(cells, fmt.Sprintf("%d of %d", s.Compact.Layers, s.Compact.Layers+s.Compact.kept()))
+		}
+		t.add(cells...)
 	}
 	var b strings.Builder
 	if err := t.writeTo(&b); err != nil {
 		return err
 	}
 	n := in.Totals
-	fmt.Fprintf(&b, "\n%s%s in %s, %s", plural(n.Images, "image"), withReferrers(n.Referrers), plural(n.Members, "blob"), formatSize(n.Bytes))
+	fmt.Fprintf(&b, "\n%s%s in %s, %s", plural(n.Images, "image"), withReferrers(n.Referrers), plural(n.Blobs, "blob"), formatSize(n.Bytes))
 	if n.Shared > 0 {
 		fmt.Fprintf(&b, " (%s if they shared nothing: %s saved)", formatSize(n.Sum), formatSize(n.Shared))
 	}
 	fmt.Fprintf(&b, "\nfile %s, format %d, content id %s\n", formatSize(in.FileSize), in.Head.Version, in.ContentID)
+	if n.Compact != nil {
+		for _, line := range n.Compact.lines() {
+			fmt.Fprintf(&b, "%s\n", line)
+		}
+	}
 	for _, k := range slices.Sorted(maps.Keys(in.Head.Labels)) {
 		fmt.Fprintf(&b, "label %s\n", oneLine(k+"="+in.Head.Labels[k]))
 	}

@@ -59,7 +59,10 @@ func (f *outputFlags) options(std *stdio) (o bundleOptions, err error) {
 	}
 	o.writer.Jobs = f.Jobs
 	if o.writer.Format == compress.XZ {
-		o.writer.XZProgram = xzProgram()
+		o.writer.XZProgram = program("xz")
+	}
+	if o.writer.Format == compress.Zstd && o.writer.Level == compress.Max {
+		o.writer.ZstdProgram = program("zstd")
 	}
 	if o.labels, err = f.labels(); err != nil {
 		return o, err
@@ -178,12 +181,18 @@ var othersNeed = map[compress.Format]string{
 
 // say prints what was written and what the far side needs.
 func (s *sealedBundle) say(std *stdio, output string, format compress.Format, out *bundle.Output) {
-	referrers := 0
-	for _, img := range s.head.Images {
-		referrers += len(img.Referrers)
+	totals := summarize(s.head).Totals
+	size := formatSize(out.Size())
+	if totals.Compact != nil && totals.Bytes > 0 {
+		size += fmt.Sprintf(" (%d %% of %s)", (100*out.Size()+totals.Bytes/2)/totals.Bytes, formatSize(totals.Bytes))
 	}
-	std.say("wrote %s: %s, %s%s, %s", output, formatSize(out.Size()), plural(len(s.head.Images), "image"),
-		withReferrers(referrers), plural(len(s.head.Members), "blob"))
+	std.say("wrote %s: %s, %s%s, %s", output, size, plural(len(s.head.Images), "image"),
+		withReferrers(totals.Referrers), plural(totals.Blobs, "blob"))
+	if totals.Compact != nil {
+		for _, line := range totals.Compact.lines() {
+			std.say("  %s", line)
+		}
+	}
 	std.say("  sha256      %s (in %s, too)", out.Sum(), filepath.Base(bundle.SumFile(output)))
 	std.say("  content id  %s", s.contentID)
 	std.say("the far side needs ferry %s (ferry unpack %s REGISTRY), or %s",

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ferry-oci/ferry/compress"
 	"github.com/ferry-oci/ferry/oci"
 )
 
@@ -18,6 +19,8 @@ type packOptions struct {
 	outputFlags
 	Store     string // folder that is kept; empty: one of this output's own
 	Consume   bool   // drop blobs from the store once they are in the output
+	Compact   bool   // un-gzip layers that can be re-created
+	FrameSize string // with Compact, the most plain bytes of layers in a frame; empty is the format's own
 	Transfers transferFlags
 
 	DryRun    bool
@@ -49,6 +52,11 @@ the run.
 What belongs to an image travels with it: signatures, SBOMs and attestations, as referrers or under cosign's tags. An
 image of which that cannot be found out fails, unless --no-referrers leaves all of it behind.
 
+With --compact, layers are un-gzipped and compressed anew, together, which takes about half of the bytes and more time.
+Each one is proven before: ferry finds the program that made it and makes it again, bit for bit, so that unpack gives every
+digest as it was. A layer of which that cannot be done stays as it is; ferry inspect says why. The store needs the disk of all
+blobs, and is written from when all of them have come. --level max takes the zstd program (or xz) where it is on PATH.
+
 With --consume, what is in the output leaves the store, so that both together need the disk of the bundle and little
 more. A run that does not end well then has to fetch again what it had dropped.
 
@@ -56,12 +64,16 @@ An image that cannot be fetched does not stop the others, but no bundle is writt
 bundle says what is missing. The images that failed are printed on stdout, as lines for -f, and the exit code is 4.`,
 		Example: `  ferry pack -f images.list -o k8s.tar.zst
   ferry pack -f images.list --platform linux/amd64,linux/arm64 -o k8s.tar.zst
+  ferry pack --compact -f images.list -o k8s.tar.zst
   ferry pack --dry-run -f images.list -o k8s.tar.zst
   ferry pack --store /var/cache/ferry -f images.list -o k8s.tar.xz
   ferry pack --from harbor.example -o backup.tar.zst
   ferry pack nginx:1.27 registry.k8s.io/pause:3.9 -o two.tar.zst`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Images = args
+			if o.Compact && !cmd.Flags().Changed("level") {
+				o.Level = compress.Best.String()
+			}
 			return runPack(cmd.Context(), o, std)
 		},
 	}
@@ -70,8 +82,12 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 	set.StringVar(&o.From, "from", "", "pack the images of a `REGISTRY[/PROJECT]`, as ferry list lists them")
 	addSelection(set, &o.Select)
 	o.outputFlags.add(set)
+	set.Lookup("level").Usage += ", with --compact best"
 	set.StringVar(&o.Store, "store", "", "keep what is fetched in the folder `DIR` for later runs")
 	set.BoolVar(&o.Consume, "consume", false, "drop what is fetched as soon as it is in the bundle, to need no more disk than that")
+	set.BoolVar(&o.Compact, "compact", false, "un-gzip layers, with proof that unpack gives the very same ones, and pack them much smaller")
+	set.StringVar(&o.FrameSize, "frame-size", "", "with --compact, put at most `SIZE` of plain layers into a frame")
+	_ = set.MarkHidden("frame-size") // for measurements; it is there
 	set.BoolVar(&o.DryRun, "dry-run", false, "print the plan and fetch nothing but manifests")
 	set.BoolVar(&o.KeepGoing, "keep-going", false, "write the bundle without the images that could not be fetched")
 	set.BoolVar(&o.NoReferrers, "no-referrers", false, "leave out signatures, SBOMs and whatever else belongs to the images")
@@ -88,8 +104,9 @@ type packing struct {
 	wants   oci.PlanOptions
 	consume consumeSizes
 	bundleOptions
-	refs   []oci.Reference
-	backup *backup // with --from, what the registry has
+	longFrame int64 // plain bytes; 0 is the format's own
+	refs      []oci.Reference
+	backup    *backup // with --from, what the registry has
 
 	from      *remote
 	store     *oci.Store
@@ -186,6 +203,12 @@ func (p *packing) check() (err error) {
 	if err := o.Transfers.check(); err != nil {
 		return err
 	}
+	if p.longFrame, err = o.longFrame(); err != nil {
+		return err
+	}
+	if o.Compact {
+		p.writer.MaxMemory = compactMemory
+	}
 	if o.Consume && o.Store != "" {
 		return usagef("--store keeps what --consume drops: only one of them can be given")
 	}
@@ -196,4 +219,22 @@ func (p *packing) check() (err error) {
 		return err
 	}
 	return checkReplacesNone(o.Output, o.Files, "the list of -f")
+}
+
+// compactMemory is for encoders with a window of 128 MiB, in bytes: one of the best level, whatever number of processors.
+const compactMemory = 400 << 20
+
+// longFrame returns the value of --frame-size, 0 for none.
+func (o *packOptions) longFrame() (int64, error) {
+	if o.FrameSize == "" {
+		return 0, nil
+	}
+	size, err := parseSize(o.FrameSize)
+	switch {
+	case err != nil:
+		return 0, usagef("--frame-size: %w", err)
+	case !o.Compact || size < 1<<20 || size > compress.MaxLongFrame:
+		return 0, usagef("--frame-size %s: 1 MiB to %s, and only with --compact", o.FrameSize, formatBinary(compress.MaxLongFrame))
+	}
+	return size, nil
 }

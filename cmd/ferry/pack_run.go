@@ -103,7 +103,8 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 	defer stopSeal()
 	arrivals := newArrivals()
 	to, consumer := p.consumed(out)
-	sealed := p.startSeal(sealCtx, cancel, out, arrivals, consumer)
+	prover := p.prover()
+	sealed := p.startSeal(sealCtx, cancel, out, arrivals, prover, consumer)
 	report, err := p.fetch(ctx, to, jobs, func(e oci.Event) {
 		switch e.Kind {
 		case oci.EventDone, oci.EventSkipped, oci.EventManifest:
@@ -113,10 +114,12 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 		}
 		watch.event(e)
 	})
-	arrivals.end()
 	if err != nil || len(report.Failed()) > 0 {
 		stopSeal()
 	}
+	watch.end()
+	prover.show()
+	arrivals.end()
 	s, sealErr := sealed()
 	switch {
 	case sealErr != nil && !errors.Is(sealErr, errNotFetched) && !errors.Is(sealErr, context.Canceled):
@@ -137,6 +140,20 @@ func (p *packing) consumed(out *bundle.Output) (oci.Sink, *consumer) {
 	}
 	c := newConsumer(p.store, p.journal, out, p.o.Transfers.N, p.consume)
 	return &consumedStore{p.store, c}, c
+}
+
+// prover returns who proves the layers of a compact bundle, nil for another one.
+func (p *packing) prover() *prover {
+	if !p.o.Compact || !p.sealing() {
+		return nil
+	}
+	var roots []*oci.Node
+	for _, image := range p.images() {
+		roots = append(roots, image.Root)
+	}
+	prover := newProver(p.store, p.std, roots, p.o.Jobs)
+	prover.longFrame = p.longFrame
+	return prover
 }
 
 // addFailed takes note of the images that the copy could not fetch, and reports whether there are any.
@@ -166,12 +183,14 @@ func (p *packing) sealing() bool {
 // startSeal begins to write the bundle and returns the function that waits for its end; that gives nil when none is to
 // be written. When the output cannot be written, there is no use in fetching on, and stopFetch is called.
 func (p *packing) startSeal(
-	ctx context.Context, stopFetch func(), out *bundle.Output, a *arrivals, c *consumer,
+	ctx context.Context, stopFetch func(), out *bundle.Output, a *arrivals, prover *prover, c *consumer,
 ) func() (*sealedBundle, error) {
 	if !p.sealing() {
 		return func() (*sealedBundle, error) { return nil, nil }
 	}
-	s := &sealer{store: p.store, output: out, contents: p.contents(), options: p.writer, arrivals: a, consumer: c}
+	s := &sealer{
+		store: p.store, output: out, contents: p.contents(), options: p.writer, arrivals: a, prover: prover, consumer: c,
+	}
 	var sealed *sealedBundle
 	var err error
 	done := make(chan struct{})

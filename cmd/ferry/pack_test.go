@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/ferry-oci/ferry/compress"
+	"github.com/ferry-oci/ferry/oci"
 	"github.com/ferry-oci/ferry/registry/registrytest"
 )
 
@@ -46,6 +48,50 @@ func TestPackNeedsCheck(t *testing.T) {
 			}
 			if errors.Is(err, errTooSmall) != c.tooSmall {
 				t.Errorf("errTooSmall: %v, want %v", !c.tooSmall, c.tooSmall)
+			}
+		})
+	}
+}
+
+// A compact bundle is often far below its bound: what is refused is a disk that has no room for the least that it takes.
+func TestPackNeedsOfCompact(t *testing.T) {
+	const gb = 1e9
+	usb := disk{dir: "/mnt/usb", device: "usb", free: 4 * gb}
+	fat := disk{dir: "/mnt/fat", device: "fat", free: 100 * gb, fat: true}
+	home := disk{dir: "/home", device: "home", free: 100 * gb}
+	for name, c := range map[string]struct {
+		format  compress.Format
+		consume bool
+		output  disk
+		bytes   int64
+		free    int64 // at home
+		want    string
+	}{
+		"may fit":                       {compress.Zstd, false, usb, 9 * gb, 100 * gb, ""},
+		"cannot fit":                    {compress.Zstd, false, usb, 11 * gb, 100 * gb, "the output needs 4.4 GB, and 4.0 GB are free"},
+		"FAT, may fit":                  {compress.Zstd, false, fat, 10 * gb, 100 * gb, ""},
+		"FAT, cannot fit":               {compress.Zstd, false, fat, 11 * gb, 100 * gb, "takes no file above 4.3 GB"},
+		"a tar is larger":               {compress.None, false, usb, 5 * gb, 100 * gb, "the output needs 5.0 GB, and 4.0 GB are free"},
+		"the store has what is spooled": {compress.Zstd, false, usb, 1 * gb, 1.5 * gb, "the store needs 1.5 GB"},
+		"one disk":                      {compress.Zstd, false, home, 10 * gb, 14 * gb, "store and output need 14.5 GB"},
+		"one disk, consumed":            {compress.Zstd, true, home, 10 * gb, 14 * gb, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home.free = c.free
+			if c.output.device == home.device {
+				c.output = home
+			}
+			p := &packing{o: &packOptions{Consume: c.consume, Compact: true}}
+			p.writer.Format = c.format
+			n := &packNeeds{
+				size: oci.PlanSize{Bytes: c.bytes}, fetch: c.bytes,
+				store:  spaceNeed{what: "the store needs", path: "store", disk: home},
+				output: spaceNeed{what: "the output needs", path: "k8s.tar.zst", disk: c.output},
+			}
+			p.needsOfCompact(n)
+			err := n.check()
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
 	}

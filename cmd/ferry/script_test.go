@@ -118,6 +118,8 @@ var testImages = map[string]testImage{
 	}),
 	"docker-oci": newTestImage("mirror.example/library/docker:1", func() *ocitest.Graph { return onARM64(48, 3000) }),
 	"docker":     newTestImage("docker.io/library/docker:1", dockerList),
+	"fine":       newTestImage("quay.io/compact/fine:1", fineLayers),
+	"mixed":      newTestImage("quay.io/compact/mixed:1", mixedLayers),
 	"twin-a":     newTestImage("docker.io/library/twin:a", func() *ocitest.Graph { return twin("arm64") }),
 	"twin-b":     newTestImage("docker.io/library/twin:b", func() *ocitest.Graph { return twin("s390x") }),
 }

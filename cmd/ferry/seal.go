@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -24,14 +25,12 @@ type sealer struct {
 	contents bundle.Contents
 	options  compress.WriterOptions
 	arrivals *arrivals
+	prover   *prover   // of a compact bundle, else nil
 	consumer *consumer // drops what is sealed; nil keeps it
 }
 
-// sealError is a blob that could not be sealed.
-type sealError struct {
-	blob oci.Descriptor
-	err  error
-}
+// sealError is content of the store that could not be sealed.
+type sealError struct{ err error }
 
 func (e *sealError) Error() string { return fmt.Sprintf("seal: %v", e.err) }
 func (e *sealError) Unwrap() error { return e.err }
@@ -40,6 +39,9 @@ func (e *sealError) Unwrap() error { return e.err }
 func (s *sealer) run(ctx context.Context) (*sealedBundle, error) {
 	if s.consumer != nil {
 		defer s.consumer.end()
+	}
+	if s.prover != nil {
+		return s.runCompact(ctx)
 	}
 	w, err := bundle.NewWriter(s.output, s.contents, s.options)
 	if err != nil {
@@ -51,7 +53,7 @@ func (s *sealer) run(ctx context.Context) (*sealedBundle, error) {
 	for _, d := range w.Blobs() {
 		if err := s.seal(ctx, w, d); err != nil {
 			w.Abort()
-			return nil, &sealError{blob: d, err: err}
+			return nil, &sealError{err}
 		}
 	}
 	if err := w.Close(); err != nil {
@@ -127,6 +129,30 @@ func (a *arrivals) end() {
 
 // wait returns nil as soon as d has been added, and errNotFetched when that will not be.
 func (a *arrivals) wait(ctx context.Context, d oci.Descriptor) error {
+	_, err := a.waitAny(ctx, []oci.Descriptor{d})
+	return err
+}
+
+// waitAny returns the position of the first of the blobs that has been added, as soon as there is one, and errNotFetched when
+// none will be.
+func (a *arrivals) waitAny(ctx context.Context, blobs []oci.Descriptor) (at int, err error) {
+	err = a.waitUntil(ctx, func() bool {
+		at = slices.IndexFunc(blobs, func(d oci.Descriptor) bool { return a.have[d.Digest] })
+		return at >= 0 || a.over
+	})
+	if err == nil && at < 0 {
+		err = fmt.Errorf("blob %s: %w", blobs[0].Digest, errNotFetched)
+	}
+	return at, err
+}
+
+// waitEnd returns nil when no blob will come any more.
+func (a *arrivals) waitEnd(ctx context.Context) error {
+	return a.waitUntil(ctx, func() bool { return a.over })
+}
+
+// waitUntil returns nil as soon as done says so, which is called with a.mu held.
+func (a *arrivals) waitUntil(ctx context.Context, done func() bool) error {
 	stop := context.AfterFunc(ctx, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -135,14 +161,11 @@ func (a *arrivals) wait(ctx context.Context, d oci.Descriptor) error {
 	defer stop()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for !a.have[d.Digest] && !a.over && ctx.Err() == nil {
+	for !done() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		a.wake.Wait()
 	}
-	switch {
-	case a.have[d.Digest]:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	return fmt.Errorf("blob %s: %w", d.Digest, errNotFetched)
+	return nil
 }

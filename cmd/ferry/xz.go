@@ -6,10 +6,10 @@ import (
 	"github.com/ferry-oci/ferry/compress"
 )
 
-// xzProgram returns the path of the xz program, which is faster than what ferry has built in, and packs smaller; empty
-// where there is none, and ferry does the work itself.
-func xzProgram() string {
-	path, err := exec.LookPath("xz")
+// program returns the path of the program xz, which is faster than what ferry has built in and packs smaller, or zstd, which
+// packs smaller; empty where there is none, and ferry does the work itself.
+func program(name string) string {
+	path, err := exec.LookPath(name)
 	if err != nil {
 		return ""
 	}
@@ -17,4 +17,4 @@ func xzProgram() string {
 }
 
 // reading returns how bundles are read.
-func reading() compress.ReaderOptions { return compress.ReaderOptions{XZProgram: xzProgram()} }
+func reading() compress.ReaderOptions { return compress.ReaderOptions{XZProgram: program("xz")} }
