@@ -56,10 +56,10 @@ func prepare(ctx context.Context, opts options) (_ *bench, err error) {
 	if b.tools, err = install(ctx, b.bin, names); err != nil {
 		return nil, err
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.registryProgram(),
-		"github.com/ferry-oci/ferry/cmd/e2e/registry")
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.bin+string(filepath.Separator),
+		"github.com/ferry-oci/ferry/cmd/e2e/registry", "github.com/ferry-oci/ferry/cmd/e2e/bench/parts")
 	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build registry: %w\n%s", err, out)
+		return nil, fmt.Errorf("build registry and parts: %w\n%s", err, out)
 	}
 	if err := b.fill(ctx); err != nil {
 		return nil, err

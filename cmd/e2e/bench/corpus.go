@@ -35,35 +35,46 @@ type set struct {
 // builder fills an empty layout with the layers of images.
 type builder func(ctx context.Context, l corpus.Layout) ([]blueprint, error)
 
-// loadOrBuild returns the corpus that lies in the folder, which build makes when it is not there.
-func loadOrBuild(ctx context.Context, dir, source string, build builder) (set, error) {
-	s := set{Source: source, Layout: corpus.Layout{Dir: dir}}
-	s.Blobs, s.Homes = map[digest.Digest]int64{}, map[digest.Digest]string{}
+// loadOrBuild returns the corpus that lies in the folder, which build makes when it is not there, with so many variants of
+// each image.
+func loadOrBuild(ctx context.Context, dir, source string, build builder, variants int) (set, error) {
+	s := newSet(source, corpus.Layout{Dir: dir})
 	images, err := s.Layout.Images()
 	if errors.Is(err, fs.ErrNotExist) {
-		images, err = buildWhole(ctx, dir, build)
+		images, err = buildWhole(ctx, dir, build, variants)
 	}
 	if err != nil {
 		return s, fmt.Errorf("corpus %s: %w", dir, err)
 	}
+	s.Many = slices.DeleteFunc(slices.Clone(images), func(i corpus.Image) bool { return i.Comment != variantComment })
+	return s, s.add(slices.DeleteFunc(images, func(i corpus.Image) bool { return i.Comment == variantComment }))
+}
+
+// newSet returns a set without images.
+func newSet(source string, l corpus.Layout) set {
+	return set{Source: source, Layout: l, Blobs: map[digest.Digest]int64{}, Homes: map[digest.Digest]string{}}
+}
+
+// add adds images to a set, and their blobs.
+func (s *set) add(images []corpus.Image) error {
 	for _, image := range images {
-		if image.Comment == variantComment {
-			s.Many = append(s.Many, image)
-			continue
-		}
 		s.Images = append(s.Images, image)
 		if err := s.count(image.Repository, image.Root); err != nil {
-			return s, err
+			return err
 		}
 	}
-	for _, size := range s.Blobs {
-		s.Bytes += size
+	return nil
+}
+
+// facts is what a report says of a set.
+func (s set) facts() corpusFacts {
+	return corpusFacts{
+		Source: s.Source, Images: len(s.Images), Platforms: len(architectures()), Blobs: len(s.Blobs), Bytes: s.Bytes,
 	}
-	return s, nil
 }
 
 // buildWhole builds a corpus beside its folder, so that one that is there is whole.
-func buildWhole(ctx context.Context, dir string, build builder) ([]corpus.Image, error) {
+func buildWhole(ctx context.Context, dir string, build builder, variants int) ([]corpus.Image, error) {
 	progress("building the corpus in %s; this is done once", dir)
 	unfinished := dir + ".unfinished"
 	if err := os.RemoveAll(unfinished); err != nil {
@@ -77,7 +88,7 @@ func buildWhole(ctx context.Context, dir string, build builder) ([]corpus.Image,
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(unfinished))
 	}
-	images, err := assemble(l, blueprints)
+	images, err := assemble(l, blueprints, variants)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +109,9 @@ func (s *set) count(repository string, d ocispec.Descriptor) error {
 		return err
 	}
 	for _, blob := range blobs {
+		if _, counted := s.Blobs[blob.Digest]; !counted {
+			s.Bytes += blob.Size
+		}
 		s.Blobs[blob.Digest], s.Homes[blob.Digest] = blob.Size, repository
 	}
 	for _, m := range manifests {
@@ -114,12 +128,26 @@ func chooseCorpus(ctx context.Context, cache string, small bool) (set, error) {
 		return programCorpus(ctx, cache, 6)
 	}
 	s, err := loadOrBuild(ctx, filepath.Join(cache, "corpus-debian-"+debianSuite+"-1"),
-		"Debian packages ("+debianSuite+")", debian{cache: cache}.build)
+		"Debian packages ("+debianSuite+")", debian{cache: cache}.build, variants)
 	if err == nil || ctx.Err() != nil {
 		return s, err
 	}
 	progress("%v; using programs of the Go distribution instead", err)
 	return programCorpus(ctx, cache, 20)
+}
+
+// chooseVersions returns the corpus of images at two point releases, of layers by several encoders.
+func chooseVersions(ctx context.Context, cache string, small bool) (set, error) {
+	if small {
+		return programVersions(ctx, cache, 6)
+	}
+	s, err := loadOrBuild(ctx, filepath.Join(cache, "corpus-debian-"+debianSuite+"-versions-1"),
+		"Debian packages ("+debianSuite+" and its security updates)", debian{cache: cache, security: true}.build, 0)
+	if err == nil || ctx.Err() != nil {
+		return s, err
+	}
+	progress("%v; using programs of the Go distribution instead", err)
+	return programVersions(ctx, cache, 20)
 }
 
 // blueprint is an image before it is put together: its layers, by architecture.
@@ -128,14 +156,14 @@ type blueprint struct {
 	layers          map[string][]corpus.Layer
 }
 
-// variants is the number of variants of each image.
+// variants is the number of variants of each image of the main corpus.
 const variants = 10
 
 // variantComment marks a variant in the layout's index.
 const variantComment = "variant"
 
 // assemble makes an image of each blueprint, and its variants: the same layers and a small one of their own each.
-func assemble(l corpus.Layout, blueprints []blueprint) ([]corpus.Image, error) {
+func assemble(l corpus.Layout, blueprints []blueprint, variants int) ([]corpus.Image, error) {
 	var images []corpus.Image
 	for _, b := range blueprints {
 		for i := range variants + 1 {

@@ -22,7 +22,25 @@ import (
 const debianSuite = "bookworm"
 
 // debian builds a corpus of Debian packages. It takes apt-get and dpkg-deb, and leaves the machine's own apt alone.
-type debian struct{ cache string }
+type debian struct {
+	cache string
+	// security also builds each image with the packages of the security archive, where it has others: two point releases
+	// of the same. The layers then come from several encoders, see encoders.
+	security bool
+}
+
+// An archive is where packages come from.
+type archive struct {
+	suite string
+	line  string // of sources.list
+}
+
+// archives are the release, and its security updates, which are not part of it yet or have been replaced in it.
+func archives() (release, security archive) {
+	const source = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/"
+	return archive{debianSuite, source + "debian " + debianSuite + " main\n"},
+		archive{debianSuite + "-security", source + "debian-security " + debianSuite + "-security main\n"}
+}
 
 // The parts are layers, each of one or more packages.
 func debianParts() map[string][]string {
@@ -100,10 +118,29 @@ func (d debian) build(ctx context.Context, l corpus.Layout) ([]blueprint, error)
 	for part := range used {
 		packages = append(packages, parts[part]...)
 	}
-	if err := d.download(ctx, packages); err != nil {
+	release, security := archives()
+	if err := d.download(ctx, release, packages); err != nil {
 		return nil, err
 	}
-	layers, err := d.layers(ctx, l, used)
+	blueprints, err := d.blueprints(ctx, l, used, release)
+	if err != nil || !d.security {
+		return blueprints, err
+	}
+	if err := d.download(ctx, security, packages); err != nil {
+		return nil, err
+	}
+	updated, err := d.blueprints(ctx, l, used, security, release)
+	for i := range updated {
+		updated[i].tag += "-security"
+	}
+	return append(blueprints, updated...), err
+}
+
+// blueprints makes the layers of the parts from the packages of the archives, of which the first that has one counts.
+func (d debian) blueprints(
+	ctx context.Context, l corpus.Layout, parts map[string]bool, from ...archive,
+) ([]blueprint, error) {
+	layers, err := d.layers(ctx, l, parts, from)
 	if err != nil {
 		return nil, err
 	}
@@ -120,58 +157,82 @@ func (d debian) build(ctx context.Context, l corpus.Layout) ([]blueprint, error)
 	return blueprints, nil
 }
 
-// debs is the folder that packages are downloaded to.
-func (d debian) debs() string { return filepath.Join(d.cache, "debs-"+debianSuite) }
+// debs is the folder that the packages of an archive are downloaded to.
+func (d debian) debs(from archive) string { return filepath.Join(d.cache, "debs-"+from.suite) }
 
-// download fetches the packages of all architectures that are not there yet, with an apt of its own configuration.
-func (d debian) download(ctx context.Context, packages []string) error {
-	config, err := d.writeAptConfig()
+// download fetches those of the packages that the archive has, for all architectures, and that are not there yet, with an
+// apt of its own configuration.
+func (d debian) download(ctx context.Context, from archive, packages []string) error {
+	config, err := d.writeAptConfig(from)
 	if err != nil {
 		return err
 	}
+	known := map[string]bool{}
 	for _, arch := range architectures() {
 		var missing []string
 		for _, name := range packages {
-			if _, err := d.find(name, arch); err != nil { // those for all architectures came with the first
-				missing = append(missing, name+":"+arch)
+			if _, err := d.find(name, arch, from); err != nil { // those for all architectures came with the first
+				missing = append(missing, name)
 			}
 		}
 		if len(missing) == 0 {
 			continue
 		}
-		progress("downloading %d Debian packages for %s", len(missing), arch)
-		if err := d.apt(ctx, config, "update"); err != nil {
-			return err
+		if len(known) == 0 {
+			if known, err = d.packages(ctx, config, from); err != nil {
+				return err
+			}
 		}
-		if err := d.apt(ctx, config, append([]string{"download"}, missing...)...); err != nil {
+		var names []string
+		for _, name := range missing {
+			if known[name] {
+				names = append(names, name+":"+arch)
+			}
+		}
+		progress("downloading %d packages of %s for %s", len(names), from.suite, arch)
+		if _, err := d.apt(ctx, config, from, "apt-get", append([]string{"-qq", "download"}, names...)...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d debian) apt(ctx context.Context, config string, args ...string) error {
-	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-qq"}, args...)...)
-	cmd.Dir = d.debs()
-	cmd.Env = append(os.Environ(), "APT_CONFIG="+config)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, out)
+// packages asks for what the archive has today, and returns the names.
+func (d debian) packages(ctx context.Context, config string, from archive) (map[string]bool, error) {
+	if _, err := d.apt(ctx, config, from, "apt-get", "-qq", "update"); err != nil {
+		return nil, err
 	}
-	return nil
+	out, err := d.apt(ctx, config, from, "apt-cache", "pkgnames")
+	known := map[string]bool{}
+	for name := range strings.FieldsSeq(string(out)) {
+		known[name] = true
+	}
+	return known, err
+}
+
+// apt runs a program of apt and returns what it prints.
+func (d debian) apt(ctx context.Context, config string, from archive, program string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = d.debs(from)
+	cmd.Env = append(os.Environ(), "APT_CONFIG="+config)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(append([]string{program}, args[:min(2, len(args))]...), " "), err, out)
+	}
+	return out, nil
 }
 
 // writeAptConfig makes folders for apt and a configuration that knows no others.
-func (d debian) writeAptConfig() (string, error) {
-	dir := filepath.Join(d.cache, "apt")
-	for _, sub := range []string{d.debs(), filepath.Join(dir, "lists/partial"), filepath.Join(dir, "archives/partial")} {
+func (d debian) writeAptConfig(from archive) (string, error) {
+	dir := filepath.Join(d.cache, "apt-"+from.suite)
+	for _, sub := range []string{d.debs(from), filepath.Join(dir, "lists/partial"), filepath.Join(dir, "archives/partial")} {
 		if err := os.MkdirAll(sub, 0o755); err != nil {
 			return "", err
 		}
 	}
 	files := map[string]string{
-		"status": "",
-		"sources.list": "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian " +
-			debianSuite + " main\n",
+		"status":       "",
+		"sources.list": from.line,
 		"apt.conf": fmt.Sprintf(`Dir::State %[1]q;
 Dir::State::lists %[2]q;
 Dir::State::status %[3]q;
@@ -192,22 +253,26 @@ Acquire::Languages "none";
 	return filepath.Join(dir, "apt.conf"), nil
 }
 
-// find returns the file of a package, which has the architecture or is for all.
-func (d debian) find(name, arch string) (string, error) {
-	for _, a := range []string{arch, "all"} {
-		found, err := filepath.Glob(filepath.Join(d.debs(), name+"_*_"+a+".deb"))
-		if err != nil {
-			return "", err
-		}
-		if len(found) > 0 {
-			return found[0], nil
+// find returns the file of a package, which has the architecture or is for all, in the first of the archives that has it.
+func (d debian) find(name, arch string, from ...archive) (string, error) {
+	for _, archive := range from {
+		for _, a := range []string{arch, "all"} {
+			found, err := filepath.Glob(filepath.Join(d.debs(archive), name+"_*_"+a+".deb"))
+			if err != nil {
+				return "", err
+			}
+			if len(found) > 0 {
+				return found[0], nil
+			}
 		}
 	}
-	return "", fmt.Errorf("package %s:%s is not in %s", name, arch, d.debs())
+	return "", fmt.Errorf("package %s:%s is not in %v", name, arch, from)
 }
 
 // layers makes a layer of each part for each architecture, by "arch part".
-func (d debian) layers(ctx context.Context, l corpus.Layout, parts map[string]bool) (map[string]corpus.Layer, error) {
+func (d debian) layers(
+	ctx context.Context, l corpus.Layout, parts map[string]bool, from []archive,
+) (map[string]corpus.Layer, error) {
 	var mu sync.Mutex
 	made := map[string]corpus.Layer{}
 	group, ctx := errgroup.WithContext(ctx)
@@ -215,7 +280,7 @@ func (d debian) layers(ctx context.Context, l corpus.Layout, parts map[string]bo
 	for _, arch := range architectures() {
 		for part := range parts {
 			group.Go(func() error {
-				layer, err := d.layer(ctx, l, part, arch)
+				layer, err := d.layer(ctx, l, part, arch, from)
 				mu.Lock()
 				defer mu.Unlock()
 				made[arch+" "+part] = layer
@@ -227,20 +292,25 @@ func (d debian) layers(ctx context.Context, l corpus.Layout, parts map[string]bo
 }
 
 // layer makes a layer of what is in the packages of a part.
-func (d debian) layer(ctx context.Context, l corpus.Layout, part, arch string) (_ corpus.Layer, err error) {
+func (d debian) layer(
+	ctx context.Context, l corpus.Layout, part, arch string, from []archive,
+) (_ corpus.Layer, err error) {
 	root, err := os.MkdirTemp(d.cache, "unpacked-")
 	if err != nil {
 		return corpus.Layer{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
 	for _, name := range debianParts()[part] {
-		deb, err := d.find(name, arch)
+		deb, err := d.find(name, arch, from...)
 		if err != nil {
 			return corpus.Layer{}, err
 		}
 		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", deb, root).CombinedOutput(); err != nil {
 			return corpus.Layer{}, fmt.Errorf("dpkg-deb -x %s: %w\n%s", deb, err, out)
 		}
+	}
+	if d.security {
+		l.Gzip = encoders(ctx)[part]
 	}
 	return l.LayerOf(part, root)
 }

@@ -8,6 +8,9 @@
 // process tree, bytes on the wire, requests, bytes written and the size of the archive, as medians, with ratios to ferry;
 // then what only ferry can say, also over a long line, and the project's goals.
 //
+// Compact bundles are measured against programs that compress the same content, once each, as sizes and processor time
+// do not vary much.
+//
 // It runs on Linux, and best on a machine that does nothing else.
 package main
 
@@ -21,6 +24,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -33,6 +38,36 @@ type options struct {
 	cache string
 	work  string
 	only  string
+	rows  string
+}
+
+// The groups of rows, as the flag -rows names them.
+const (
+	rowsPlain    = "plain"    // plain bundles and copy, beside other tools
+	rowsCompact  = "compact"  // compact bundles of the same corpus
+	rowsMax      = "max"      // at --level max, of a part of it
+	rowsVersions = "versions" // of a corpus of two point releases, with frames of several sizes
+	rowsParts    = "parts"    // un-gzip and re-creation by encoder
+	rowsCores    = "cores"    // one core against two
+)
+
+func allRows() []string {
+	return []string{rowsPlain, rowsCompact, rowsMax, rowsVersions, rowsParts, rowsCores}
+}
+
+// wants reports whether a group of rows was asked for.
+func (o options) wants(rows string) bool {
+	return o.rows == "" || slices.Contains(strings.Split(o.rows, ","), rows)
+}
+
+// check refuses groups of rows that there are not.
+func (o options) check() error {
+	for _, rows := range strings.Split(o.rows, ",") {
+		if o.rows != "" && !slices.Contains(allRows(), rows) {
+			return fmt.Errorf("-rows %s: there are no such rows; take some of %s", rows, strings.Join(allRows(), ","))
+		}
+	}
+	return nil
 }
 
 func main() {
@@ -44,6 +79,8 @@ func main() {
 	flag.StringVar(&opts.cache, "cache", "", "keep corpus and tools in this `folder` (default ferry-bench in the user's cache)")
 	flag.StringVar(&opts.work, "work", "", "work in a new folder under this `folder` (default the cache)")
 	flag.StringVar(&opts.only, "only", "", "comma-separated `names` of the tools to run beside ferry (default all)")
+	flag.StringVar(&opts.rows, "rows", "", "measure these comma-separated `groups` of rows (default all: "+
+		strings.Join(allRows(), ",")+")")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -60,6 +97,9 @@ func main() {
 var errMissed = errors.New("a goal is missed")
 
 func run(ctx context.Context, opts options) (err error) {
+	if err := opts.check(); err != nil {
+		return err
+	}
 	b, err := prepare(ctx, opts)
 	if err != nil {
 		return err

@@ -14,34 +14,39 @@ import (
 	"syscall"
 )
 
-// measure runs everything and returns what came out.
+// measure runs everything that was asked for and returns what came out.
 func (b *bench) measure(ctx context.Context) (*report, error) {
-	r := &report{
-		Machine: machine(b.work),
-		Corpus: corpusFacts{
-			Source: b.set.Source, Images: len(b.set.Images), Blobs: len(b.set.Blobs), Bytes: b.set.Bytes,
-			Platforms: len(architectures()),
-		},
-		Runs: b.opts.runs,
-	}
+	r := &report{Machine: machine(b.work), Corpus: b.set.facts(), Runs: b.opts.runs}
 	var err error
-	if r.Save, err = b.turns(ctx, "save", func(t tool) string { return t.save }, b.save); err != nil {
+	if b.opts.wants(rowsPlain) {
+		if err = b.measurePlain(ctx, r); err != nil {
+			return nil, err
+		}
+		r.judge()
+	}
+	if r.Compact, err = b.measureCompact(ctx); err != nil {
 		return nil, err
+	}
+	r.judgeCompact()
+	return r, nil
+}
+
+// measurePlain measures plain bundles and copy, beside what others do.
+func (b *bench) measurePlain(ctx context.Context, r *report) (err error) {
+	if r.Save, err = b.turns(ctx, "save", func(t tool) string { return t.save }, b.save); err != nil {
+		return err
 	}
 	if r.Load, err = b.turns(ctx, "load", func(t tool) string { return t.load }, b.load); err != nil {
-		return nil, err
+		return err
 	}
 	if r.Copy, err = b.turns(ctx, "copy", func(t tool) string { return t.copy }, b.copy); err != nil {
-		return nil, err
+		return err
 	}
 	if r.Line, err = b.measureLine(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	if r.Ferry, err = b.measureFerry(ctx); err != nil {
-		return nil, err
-	}
-	r.judge()
-	return r, nil
+	r.Ferry, err = b.measureFerry(ctx)
+	return err
 }
 
 // turns measures all tools that can do it, one after the other, as many times as asked for. A tool that fails is told

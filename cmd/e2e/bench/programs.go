@@ -18,12 +18,30 @@ import (
 // programCorpus builds n images of the programs of the Go distribution, cross-compiled: what can be had anywhere.
 func programCorpus(ctx context.Context, cache string, n int) (set, error) {
 	dir := filepath.Join(cache, fmt.Sprintf("corpus-%s-%d", runtime.Version(), n))
-	return loadOrBuild(ctx, dir, "programs of "+runtime.Version(), programs{cache: cache, images: n}.build)
+	return loadOrBuild(ctx, dir, "programs of "+runtime.Version(), programs{cache: cache, images: n}.build, variants)
+}
+
+// programVersions builds n images of these programs, each a second time without inlining, for want of a point release.
+func programVersions(ctx context.Context, cache string, n int) (set, error) {
+	dir := filepath.Join(cache, fmt.Sprintf("corpus-%s-%d-versions", runtime.Version(), n))
+	build := func(ctx context.Context, l corpus.Layout) ([]blueprint, error) {
+		first, err := programs{cache: cache, images: n}.build(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		second, err := programs{cache: cache, images: n, flags: []string{"-gcflags=all=-l"}}.build(ctx, l)
+		for i := range second {
+			second[i].tag += "-noinline"
+		}
+		return append(first, second...), err
+	}
+	return loadOrBuild(ctx, dir, "programs of "+runtime.Version()+", built in two ways", build, 0)
 }
 
 type programs struct {
 	cache  string
 	images int
+	flags  []string // of go build
 }
 
 // build makes images of a base that all share, a runtime that some share, and a program or two.
@@ -57,7 +75,7 @@ func (p programs) layers(ctx context.Context, l corpus.Layout, arch string) (_ [
 	if p.images < 10 {
 		patterns = []string{"cmd/compile", "cmd/link", "cmd/asm", "cmd/cgo", "cmd/cover", "cmd/gofmt", "cmd/vet", "cmd/nm"}
 	}
-	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", dir + "/"}, patterns...)
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", dir + "/"}, slices.Concat(p.flags, patterns)...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -15,6 +15,7 @@ type report struct {
 	Machine machineFacts `json:"machine"`
 	Corpus  corpusFacts  `json:"corpus"`
 	Runs    int          `json:"runs"`
+	Compact compactFacts `json:"compact"`
 	Save    []row        `json:"save"`
 	Load    []row        `json:"load"`
 	Copy    []row        `json:"copy"`
@@ -104,6 +105,19 @@ func (r *report) print(w io.Writer) error {
 Sync: every archive is synced to the disk within the time that is shown, the registry syncs every blob that it takes;
 folders on the way are not synced. Before each run everything is synced. Memory is that of the whole process tree.
 `)
+	if len(r.Save) > 0 {
+		if err := r.printPlain(w); err != nil {
+			return err
+		}
+	}
+	if err := r.Compact.print(w); err != nil {
+		return err
+	}
+	return r.printGoals(w)
+}
+
+// printPlain writes what was measured of plain bundles and copy.
+func (r *report) printPlain(w io.Writer) error {
 	if err := printRows(w, "SAVING: all images from a registry into one file", r.Save, r.Runs); err != nil {
 		return err
 	}
@@ -113,10 +127,7 @@ folders on the way are not synced. Before each run everything is synced. Memory 
 	if err := printRows(w, "COPYING: all images from a registry into an empty one", r.Copy, r.Runs); err != nil {
 		return err
 	}
-	if err := r.printFerry(w); err != nil {
-		return err
-	}
-	return r.printGoals(w)
+	return r.printFerry(w)
 }
 
 func printRows(w io.Writer, title string, rows []row, runs int) error {

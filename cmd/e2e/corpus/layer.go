@@ -126,8 +126,15 @@ func writeEntry(w *tar.Writer, root, path string, entry fs.DirEntry) error {
 // layer stores the gzip of the tar that write fills.
 func (l Layout) layer(story string, write func(*tar.Writer) error) (Layer, error) {
 	digester := digest.SHA256.Digester()
+	compress := l.Gzip
+	if compress == nil {
+		compress = func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }
+	}
 	d, err := l.PutStream(OCI.Layer, func(out io.Writer) error {
-		zip := gzip.NewWriter(out)
+		zip, err := compress(out)
+		if err != nil {
+			return err
+		}
 		w := tar.NewWriter(io.MultiWriter(zip, digester.Hash()))
 		return errors.Join(write(w), w.Close(), zip.Close())
 	})

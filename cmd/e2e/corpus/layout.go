@@ -21,6 +21,8 @@ import (
 // Layout is an OCI image layout on disk.
 type Layout struct {
 	Dir string
+	// Gzip compresses layers; nil is Go's own gzip.
+	Gzip func(io.Writer) (io.WriteCloser, error)
 }
 
 // NewLayout makes dir, which may exist, an image layout.
