@@ -4,6 +4,9 @@
 //	parts parse BLOB                     take a gzip blob apart into its tokens, and no more
 //	parts find [-plain P -recipe R] BLOB prove which encoder made a gzip blob
 //	parts recreate P R                   make the blob again, from its plain bytes and the recipe
+//	parts compress -o FILE PLAIN...      write files into long frames
+//	parts recipes BUNDLE                 count what the recipes of a compact bundle are for
+//	parts radius BUNDLE                  tell how many images a bad byte in a long frame hits
 package main
 
 import (
@@ -30,7 +33,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, *flag.FlagSet, []string) (any, error){
-		"parse": parse, "find": find, "recreate": recreate,
+		"parse": parse, "find": find, "recreate": recreate, "compress": compressFiles,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		return errors.New("no such part")
