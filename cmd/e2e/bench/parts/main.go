@@ -33,7 +33,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, *flag.FlagSet, []string) (any, error){
-		"parse": parse, "find": find, "recreate": recreate, "compress": compressFiles,
+		"parse": parse, "find": find, "recreate": recreate, "compress": compressFiles, "recipes": recipes, "radius": radius,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		return errors.New("no such part")
