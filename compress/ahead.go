@@ -106,16 +106,9 @@ func (a *readAhead) fill(b []byte) aheadPart {
 // rest ends the goroutine and waits for it. What it has read is there for the next Read, which goes on behind it.
 func (a *readAhead) rest() {
 	if a.quit != nil {
-		a.stop()
+		close(a.quit)
 		<-a.done
 		a.quit = nil
-	}
-}
-
-// stop ends the goroutine when the read that it is in has returned. Nothing may be read after it.
-func (a *readAhead) stop() {
-	if a.quit != nil {
-		close(a.quit)
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 // ReaderOptions are how a file is read. The zero value works.
 type ReaderOptions struct {
 	Jobs      int    // frames that are decoded at a time; 0 is the number of processors
-	MaxMemory int64  // bytes of plain frames that are held, one is held always; 0 is DefaultMaxMemory
+	MaxMemory int64  // bytes for plain frames that are held and for decoders of long frames, one of each at least; 0 is DefaultMaxMemory
 	XZProgram string // path of the xz program; "" decodes in this process
 }
 

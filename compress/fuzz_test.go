@@ -111,7 +111,14 @@ func FuzzDecodeFrameMatchesReference(f *testing.F) {
 		if err != nil || len(c.rest) > 0 || z.plain > fuzzPlain {
 			return // refused by its headers
 		}
-		got, err := decoder.Decode(context.Background(), nil, Frame{Size: z.size, PlainSize: z.plain, Sum: z.sum}, raw)
+		fr := Frame{Size: z.size, PlainSize: z.plain, Sum: z.sum}
+		got, err := decoder.Decode(context.Background(), nil, fr, raw)
+		rc := decoder.Stream(t.Context(), fr, bytes.NewReader(raw))
+		streamed, streamErr := io.ReadAll(rc)
+		rc.Close()
+		if (err == nil) != (streamErr == nil) || err == nil && !bytes.Equal(streamed, got) {
+			t.Errorf("as a stream %d bytes, %v, want %d bytes, %v", len(streamed), streamErr, len(got), err)
+		}
 		if resetErr := reference.Reset(bytes.NewReader(raw)); resetErr != nil {
 			t.Fatal(resetErr)
 		}

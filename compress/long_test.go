@@ -2,11 +2,15 @@ package compress
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
@@ -250,5 +254,259 @@ func TestOfADamagedLongFrameTheBeginIsRead(t *testing.T) {
 				t.Errorf("Check: %v, %v", bad, err)
 			}
 		})
+	}
+}
+
+func TestStreamRefusesFramesBeyondTheLimits(t *testing.T) {
+	for name, f := range map[string]Frame{
+		"no size":                  {PlainSize: 10},
+		"no plain bytes":           {Size: 10},
+		"too many plain bytes":     {Size: 10, PlainSize: MaxLongFrame + 1},
+		"negative":                 {Size: -1, PlainSize: -1},
+		"more bytes than it needs": {Size: 5000, PlainSize: 1},
+	} {
+		for _, format := range []Format{Zstd, XZ} {
+			rc := NewDecoder(format, ReaderOptions{}).Stream(t.Context(), f, endless{t})
+			if _, err := io.ReadAll(rc); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%v: %s: %v, want %v", format, name, err, ErrCorrupt)
+			}
+			rc.Close()
+		}
+	}
+}
+
+// endless fails the test when it is read.
+type endless struct{ t *testing.T }
+
+func (e endless) Read([]byte) (int, error) {
+	e.t.Error("the frame was read")
+	return 0, io.EOF
+}
+
+func TestAReaderThatWaitsForADecoderCanBeCanceled(t *testing.T) {
+	lowerLong(t, 1<<20)
+	parts := longParts()
+	file := longFile(t, 1<<20, parts...)
+	r := NewReader(bytes.NewReader(file), readTable(t, file), ReaderOptions{MaxMemory: 1})
+	holder, err := r.Open(t.Context(), 6000, 2<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.Read(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting, err := r.Open(ctx, 9000, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error)
+	go func() {
+		_, err := io.ReadAll(waiting)
+		failed <- err
+	}()
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
+	}
+	waiting.Close()
+	// The frames that are not long are no matter of the decoders.
+	if got, err := readRange(r, 0, 5000); err != nil || !bytes.Equal(got, parts[0]) {
+		t.Errorf("a short frame meanwhile: %d bytes, %v", len(got), err)
+	}
+	holder.Close()
+	if got, err := readRange(r, 5000, 3<<20); err != nil || !bytes.Equal(got, parts[1]) {
+		t.Errorf("after it was given back: %d bytes, %v", len(got), err)
+	}
+}
+
+// standing is a run that stands at the offset pos of frame n.
+func standing(n int, pos int64) *longRun {
+	return &longRun{ahead: newReadAhead(nil), frame: Frame{Number: n}, pos: pos}
+}
+
+func TestWhichDecoderIsTaken(t *testing.T) {
+	tests := []struct {
+		name     string
+		idle     []*longRun // the longest idle first
+		room     int
+		n        int
+		at, want int64 // want is where the run stands; -1 for a new one, -2 for none
+	}{
+		{"the nearest before it", []*longRun{standing(1, 0), standing(1, 50), standing(1, 20), standing(1, 51)}, 1, 1, 50, 50},
+		{"a new one rather than one behind it", []*longRun{standing(1, 60)}, 1, 1, 50, -1},
+		{"a new one rather than that of another frame", []*longRun{standing(2, 40)}, 1, 1, 50, -1},
+		{"the longest idle when there is no room", []*longRun{standing(2, 40), standing(1, 60)}, 0, 1, 50, 40},
+		{"none", nil, 0, 1, 50, -2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := &longRuns{idle: tt.idle, room: tt.room, fresh: func() *longRun { return standing(0, -1) }}
+			got := int64(-2)
+			if r := l.free(Frame{Number: tt.n}, tt.at); r != nil {
+				got = r.pos
+			}
+			if got != tt.want {
+				t.Errorf("it stands at %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWhoGetsADecoderThatIsGivenBack(t *testing.T) {
+	wait := func(n int, at int64) *waiter { return &waiter{Frame{Number: n}, at, make(chan *longRun, 1)} }
+	tests := []struct {
+		name    string
+		waiting []*waiter // the longest waiting first
+		want    int
+	}{
+		{"the longest waiting", []*waiter{wait(2, 0), wait(1, 10), wait(3, 0)}, 0},
+		{"the next ahead of it", []*waiter{wait(2, 0), wait(1, 90), wait(1, 60), wait(1, 40)}, 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := standing(1, 50)
+			l := &longRuns{waiting: slices.Clone(tt.waiting), taken: []*longRun{r}}
+			r.mu.Lock()
+			l.give(r)
+			select {
+			case got := <-tt.waiting[tt.want].run:
+				if got != r || len(l.waiting) != len(tt.waiting)-1 || len(l.idle) > 0 {
+					t.Errorf("%d still wait, %d are idle", len(l.waiting), len(l.idle))
+				}
+			default:
+				t.Error("another one got it, or none")
+			}
+		})
+	}
+}
+
+// onceBroken cannot be read the first time.
+type onceBroken struct {
+	io.ReaderAt
+	broken atomic.Bool
+}
+
+func (d *onceBroken) ReadAt(p []byte, off int64) (int, error) {
+	if off > 100_000 && d.broken.CompareAndSwap(true, false) {
+		return 0, errDisk
+	}
+	return d.ReaderAt.ReadAt(p, off)
+}
+
+func TestALongFrameIsReadAgainAfterAnErrorOfTheDisk(t *testing.T) {
+	lowerLong(t, 1<<20)
+	plain := random(1, 3<<20)
+	file := longFile(t, 1<<20, plain)
+	disk := &onceBroken{ReaderAt: bytes.NewReader(file)}
+	disk.broken.Store(true)
+	r := NewReader(disk, readTable(t, file), ReaderOptions{})
+	if _, err := readRange(r, 0, 3<<20); !errors.Is(err, errDisk) {
+		t.Errorf("%v, want %v", err, errDisk)
+	}
+	if got, err := readRange(r, 0, 3<<20); err != nil || !bytes.Equal(got, plain) {
+		t.Errorf("the second time: %d bytes, %v", len(got), err)
+	}
+}
+
+func TestWhatIsNotReadOfALongFrameIsPassedOver(t *testing.T) {
+	checkNoGoroutines(t)
+	lowerLong(t, 30_000)
+	for name, o := range engines(t) {
+		if o.Format == None {
+			continue
+		}
+		o.FrameSize = 1 << 16
+		file := write(t, o, mix())
+		want := readTable(t, file)
+		for _, n := range []int64{0, 1, 40_000} {
+			s := NewScanner(bytes.NewReader(file), o.Format, ReaderOptions{XZProgram: o.XZProgram})
+			frames := 0
+			for {
+				f, _, err := s.Next()
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil || f.Offset != want.Frames[frames].Offset || f.PlainOffset != want.Frames[frames].PlainOffset {
+					t.Fatalf("%s: frame %+v, %v, want %+v", name, f, err, want.Frames[frames])
+				}
+				frames++
+				if f.Long() {
+					_, _ = io.CopyN(io.Discard, s.Stream(), n)
+				}
+			}
+			if frames != len(want.Frames) {
+				t.Errorf("%s: %d frames, want %d", name, frames, len(want.Frames))
+			}
+			s.Close()
+		}
+	}
+}
+
+func TestAScannerIsClosedInsideOfALongFrame(t *testing.T) {
+	checkNoGoroutines(t)
+	lowerLong(t, 30_000)
+	for name, o := range engines(t) {
+		if o.Format == None {
+			continue
+		}
+		o.FrameSize = 1 << 20
+		file := write(t, o, []part{{false, append(random(1, 600_000), text(1, 400_000)...)}})
+		pipe, in := io.Pipe()
+		s := NewScanner(pipe, o.Format, ReaderOptions{XZProgram: o.XZProgram})
+		// The rest of the file never comes.
+		go in.Write(file[:len(file)/2])
+		if _, _, err := s.Next(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(s.Stream(), make([]byte, 100_000)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.Close()
+		if _, _, err := s.Next(); !errors.Is(err, ErrClosed) {
+			t.Errorf("%s: after Close: %v, want %v", name, err, ErrClosed)
+		}
+		in.Close()
+		pipe.Close()
+	}
+}
+
+func TestWhoHoldsADecoderMayWaitForAnother(t *testing.T) {
+	checkNoGoroutines(t)
+	lowerLong(t, 1<<20)
+	parts := longParts()
+	file := longFile(t, 1<<20, parts...)
+	want := bytes.Join(parts, nil)
+	r := NewReader(bytes.NewReader(file), readTable(t, file), ReaderOptions{MaxMemory: 1})
+	r.runs.patience = time.Millisecond
+	// A tree of ranges, each opened while all before it are half read.
+	var read func(off int) error
+	read = func(off int) error {
+		if off >= len(want) {
+			return nil
+		}
+		rc, err := r.Open(t.Context(), int64(off), int64(len(want)-off))
+		if err != nil {
+			return err
+		}
+		defer rc.Close()
+		begin := make([]byte, 1000)
+		if _, err := io.ReadFull(rc, begin); err != nil {
+			return err
+		}
+		if err := read(off + 1_500_000); err != nil {
+			return err
+		}
+		rest, err := io.ReadAll(rc)
+		if err == nil && !bytes.Equal(append(begin, rest...), want[off:]) {
+			err = errors.New("other bytes")
+		}
+		return err
+	}
+	if err := read(6000); err != nil {
+		t.Error(err)
+	}
+	if n := len(r.runs.idle); n != 1 || len(r.runs.taken) > 0 {
+		t.Errorf("%d decoders are idle and %d taken, want 1 and none", n, len(r.runs.taken))
 	}
 }

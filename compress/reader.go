@@ -39,7 +39,7 @@ func NewReader(r io.ReaderAt, t *Table, o ReaderOptions) *Reader {
 	if long > 0 {
 		runs := max(1, min(long, (o.MaxMemory-largest)/longMemory))
 		o.MaxMemory -= runs * longMemory
-		zr.runs = &longRuns{room: int(runs), fresh: zr.decoder.newLongRun, begin: zr.begin}
+		zr.runs = &longRuns{room: int(runs), fresh: zr.decoder.newLongRun, begin: zr.begin, patience: longPatience}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	zr.ctx = ctx
@@ -62,7 +62,8 @@ func (r *Reader) begin(run *longRun, f Frame) {
 // A long frame is decoded from its start up to what is wanted, and a range that begins where another has ended, or
 // behind, goes on from there. What is read of it has to be proved by other means, because its checksum comes last: it
 // is checked when the end of the frame is in the range. Such a range holds one of few decoders from its first Read on
-// until it was read to its end or closed, so whoever holds one must not wait for another.
+// until it was read to its end or closed. Others wait for it, unless it is not read for a second: then it may have to
+// decode its frame again. A frame whose checksum is wrong is reported behind its last byte.
 func (r *Reader) Open(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	if off < 0 || n < 0 || off > r.t.PlainSize || n > r.t.PlainSize-off {
 		return nil, fmt.Errorf("%d plain bytes at %d: the stream has %d", n, off, r.t.PlainSize)
@@ -167,8 +168,8 @@ func (r *rangeReader) read(p []byte) (int, error) {
 
 // readLong gives the next bytes of a long frame.
 func (r *rangeReader) readLong(p []byte) (n int, err error) {
-	if r.long == nil {
-		if r.long, err = r.runs.take(r.ctx, r.frame, r.pos-r.frame.PlainOffset); err != nil {
+	if r.long == nil || !r.long.lock(r) {
+		if r.long, err = r.runs.take(r.ctx, r, r.frame, r.pos-r.frame.PlainOffset); err != nil {
 			return 0, err
 		}
 	}
@@ -177,9 +178,12 @@ func (r *rangeReader) readLong(p []byte) (n int, err error) {
 	if err == nil && end == r.frame.plainEnd() {
 		r.err = r.long.end()
 	}
-	if err != nil || end == r.end || end == r.frame.plainEnd() {
-		r.endRun()
+	if err == nil && end < r.end && end < r.frame.plainEnd() {
+		r.long.unlock()
+		return n, nil
 	}
+	r.runs.give(r.long)
+	r.long = nil
 	return n, err
 }
 
@@ -198,10 +202,10 @@ func (r *rangeReader) endRun() {
 		r.windows.Put(r.run.window)
 		r.run = nil
 	}
-	if r.long != nil {
+	if r.long != nil && r.long.lock(r) {
 		r.runs.give(r.long)
-		r.long = nil
 	}
+	r.long = nil
 }
 
 // Close ends the reading.

@@ -99,7 +99,7 @@ func (s *Scanner) ContentID() (id [32]byte, ok bool) { return s.id, s.hasID }
 func (s *Scanner) Close() error {
 	s.stop()
 	if s.long != nil {
-		s.long.stop()
+		go s.long.halt() // which may wait for the file
 		s.long = nil
 	}
 	if s.err == nil {
@@ -244,19 +244,17 @@ func (l *scannedLong) read(ctx context.Context, d *Decoder) io.Reader {
 
 // end reads the bytes in the file up to the end of the frame.
 func (l *scannedLong) end() error {
-	if l.plain != nil {
-		l.plain.rest()
-		l.stream.engine.end()
-		l.decoder.streams.Put(l.stream)
-	}
+	l.halt()
 	_, err := io.Copy(io.Discard, l.raw)
 	return err
 }
 
-// stop ends the decoding, not at once.
-func (l *scannedLong) stop() {
+// halt ends the decoding.
+func (l *scannedLong) halt() {
 	if l.plain != nil {
-		l.plain.stop()
+		l.plain.rest()
+		l.stream.engine.end()
+		l.decoder.streams.Put(l.stream)
 	}
 }
 

@@ -124,14 +124,17 @@ func (s *stream) failed(err error) error {
 	return bad
 }
 
-// Stream returns the plain bytes of frame f, whose bytes in the file come from raw, without holding the frame: it takes
-// memory for its window. They are decoded in a goroutine that reads raw ahead of the caller. io.EOF comes after they
-// proved to have the size and the checksums that f, and raw itself, state; what was read before is not proved.
-// Damage is a *FrameError, after all plain bytes before it. Close must be called, it ends the goroutine; what Stream
-// returns is for one goroutine.
+// Stream returns the plain bytes of frame f of a zstd or xz file, whose bytes in the file come from raw, without holding
+// the frame: it takes memory for its window, 130 MiB at most. They are decoded in a goroutine that reads raw ahead of
+// the caller. io.EOF comes after they proved to have the size and the checksums that f, and raw itself, state; what was
+// read before is not proved. Damage is a *FrameError, after all plain bytes before it. Close must be called, it ends the
+// goroutine; what Stream returns is for one goroutine.
 func (d *Decoder) Stream(ctx context.Context, f Frame, raw io.Reader) io.ReadCloser {
 	s := d.stream()
 	s.start(ctx, f, raw)
+	if f.Size <= 0 || f.PlainSize <= 0 || f.PlainSize > MaxLongFrame || f.Size > maxEncoded(f.PlainSize) {
+		s.err = f.corrupt("%d bytes for %d plain bytes", f.Size, f.PlainSize)
+	}
 	return &decodedFrame{readAhead: newReadAhead(s), ctx: ctx, decoder: d, stream: s}
 }
 
