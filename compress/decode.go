@@ -21,7 +21,7 @@ import (
 // ReaderOptions are how a file is read. The zero value works.
 type ReaderOptions struct {
 	Jobs      int    // frames that are decoded at a time; 0 is the number of processors
-	MaxMemory int64  // bytes for plain frames that are held and for decoders of long frames, one of each at least; 0 is DefaultMaxMemory
+	MaxMemory int64  // bytes for frames that are held and decoders of long ones, one of each at least; 0 is DefaultMaxMemory
 	XZProgram string // path of the xz program; "" decodes in this process
 }
 
@@ -67,9 +67,9 @@ func NewDecoder(f Format, o ReaderOptions) *Decoder {
 // decodeRoom is the capacity beyond the plain size that lets the zstd decoder run without bounds checks.
 const decodeRoom = 16
 
-// Decode returns the plain bytes of frame f, which is not long, see Stream. Its bytes in the file are raw. They have the size and the checksums that
-// f, and raw itself, state. dst gives its memory if it has the capacity; what it holds is lost. Errors: ErrCorrupt as
-// a *FrameError, and that of ctx.
+// Decode returns the plain bytes of frame f, whose bytes in the file are raw. They have the size and the checksums that
+// f, and raw itself, state. The frame must not be long, see Stream. dst gives its memory if it has the capacity; what
+// it holds is lost. Errors: ErrCorrupt as a *FrameError, and that of ctx.
 func (d *Decoder) Decode(ctx context.Context, dst []byte, f Frame, raw []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -232,8 +232,9 @@ func checkXZSum(kind byte, h hash.Hash, want []byte) error {
 }
 
 // Salvage returns the plain bytes of a damaged frame as far as they can still be told, or nil: those of a stored frame
-// stand where they stand, whatever its checksum says. Bytes that could not be read at all may be anything in raw. The
-// result has f.PlainSize bytes and no promise; each part of it has to be proved by other means. dst is used as in Decode.
+// stand where they stand, whatever its checksum says. (Those of a long frame come from Stream, up to the damage.) Bytes
+// that could not be read at all may be anything in raw. The result has f.PlainSize bytes and no promise; each part of it
+// has to be proved by other means. dst is used as in Decode.
 func (d *Decoder) Salvage(dst []byte, f Frame, raw []byte) []byte {
 	switch {
 	case int64(len(raw)) != f.Size || f.PlainSize <= 0 || f.Long():

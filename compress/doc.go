@@ -11,6 +11,9 @@
 // [NewScanner] reads the frames in order from a pipe. [ScanTable] finds what is left of a damaged file, and [Check]
 // proves a whole one. [Decoder] turns one frame back into plain bytes.
 //
+// A frame of more than [MaxFramePlain] plain bytes is long. It is never held in memory: all who read give its plain
+// bytes as a stream.
+//
 // Three formats carry the frames; FRAMES.md tells them byte by byte:
 //
 //   - [Zstd]: zstd frames, a small skippable frame (a stamp) before each but the first, and the seek table of the

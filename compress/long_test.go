@@ -3,6 +3,7 @@ package compress
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -112,6 +113,63 @@ func testLongRoundTrip(t *testing.T, f Format, o ReaderOptions, file, want []byt
 		if err != nil || !bytes.Equal(got, want[tt[0]:][:tt[1]]) {
 			t.Errorf("%d bytes at %d: %d bytes, %v", tt[1], tt[0], len(got), err)
 		}
+	}
+}
+
+func TestTheLargestWindow(t *testing.T) {
+	zstd := program(t, "zstd")
+	// What is repeated is almost a window away.
+	plain := make([]byte, MaxWindow+1<<20)
+	copy(plain, random(1, 1<<20))
+	copy(plain[MaxWindow-1<<20:], plain[:1<<20])
+	frame := run(t, plain, zstd, "-1", "--long=27", "-q", "-c", fmt.Sprintf("--stream-size=%d", len(plain)))
+	if most := 3 << 19; len(frame) > most {
+		t.Fatalf("%d bytes, want at most %d: the program did not find what is repeated", len(frame), most)
+	}
+	file := joinFrames([][]byte{frame}, []int64{int64(len(plain))})
+	f := readTable(t, file).Frames[0]
+	check := func(how string, r io.Reader) {
+		sum := sha256.New()
+		if n, err := io.Copy(sum, r); err != nil || n != int64(len(plain)) || [32]byte(sum.Sum(nil)) != sha256.Sum256(plain) {
+			t.Errorf("%s: %d bytes, %v", how, n, err)
+		}
+	}
+	rc := NewDecoder(Zstd, ReaderOptions{}).Stream(t.Context(), f, bytes.NewReader(file[:f.Size]))
+	defer rc.Close()
+	check("Decoder", rc)
+	s := NewScanner(bytes.NewReader(file), Zstd, ReaderOptions{})
+	defer s.Close()
+	if _, _, err := s.Next(); err != nil {
+		t.Fatal(err)
+	}
+	check("Scanner", s.Stream())
+}
+
+func TestALongFrameIsCutShort(t *testing.T) {
+	for name, o := range engines(t) {
+		if o.Format == None {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			lowerLong(t, 30_000)
+			o.FrameSize = 1 << 20
+			plain := append(text(1, 5000), append(random(2, 400_000), text(3, 200_000)...)...)
+			whole := write(t, o, []part{{false, plain[:5000]}, {true, nil}, {false, plain[5000:]}})
+			f := readTable(t, whole).Frames[1]
+			file := whole[:f.Offset+f.Size/2]
+			table, damage, err := ScanTable(bytes.NewReader(file), int64(len(file)), o.Format)
+			if err != nil || len(table.Frames) != 2 || len(damage) != 1 || damage[0].Offset != f.Offset {
+				t.Fatalf("%v, %v, %v, want two frames and damage at %d", table, damage, err, f.Offset)
+			}
+			r := NewReader(bytes.NewReader(file), table, ReaderOptions{XZProgram: o.XZProgram})
+			got, err := readRange(r, 0, table.PlainSize)
+			if !errors.Is(err, io.ErrUnexpectedEOF) || !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%v, want %v", err, io.ErrUnexpectedEOF)
+			}
+			if len(got) < 5000 || o.XZProgram == "" && len(got) == 5000 || !bytes.HasPrefix(plain, got) {
+				t.Errorf("%d bytes, want a half of %d", len(got), len(plain))
+			}
+		})
 	}
 }
 
@@ -247,9 +305,8 @@ func TestOfADamagedLongFrameTheBeginIsRead(t *testing.T) {
 			got, err = io.ReadAll(rc)
 			rc.Close()
 			check("Decoder", got, err)
-			if _, err := scanAll(file, Zstd, ReaderOptions{}); !errors.Is(err, ErrCorrupt) {
-				t.Errorf("Scanner: %v", err)
-			}
+			got, err = scanAll(file, Zstd, ReaderOptions{})
+			check("Scanner", got[min(5000, len(got)):], err)
 			if bad, err := Check(t.Context(), bytes.NewReader(file), table, ReaderOptions{}); err != nil || len(bad) != 1 || bad[0].Number != 1 {
 				t.Errorf("Check: %v, %v", bad, err)
 			}

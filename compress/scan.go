@@ -20,8 +20,9 @@ type Damage struct {
 
 // ScanTable finds the frames of a file of format f without its table, from header to header. A zstd file is taken up
 // again at the next stamp after damage; frames whose place is known from the stamps around them are in the table, and
-// in the damage too. An xz file is read up to the first damage. The content of frames is not proved. An error comes
-// back only when nothing was found.
+// in the damage too. An xz file is read up to the first damage. A long frame behind which nothing was found, as that in
+// which a file was cut short, is in the table with what there is of it, and in the damage. The content of frames is not
+// proved. An error comes back only when nothing was found.
 func ScanTable(r io.ReaderAt, size int64, f Format) (*Table, []Damage, error) {
 	s := &scan{cursor: fileCursor{r: r, size: size}, table: Table{Format: f, FileSize: size}}
 	switch f {
@@ -53,6 +54,7 @@ type scan struct {
 	plain  int64
 	lead   int64         // bytes before the next frame
 	stamps []placedStamp // that were followed
+	walked Frame         // the frame that was walked last, as far as its header tells
 }
 
 // placedStamp is a stamp and its place in the file.
@@ -104,6 +106,7 @@ func (s *scan) zstdNext() (bool, error) {
 			return false, errors.New("no stamp before the frame")
 		}
 		z, err := walkZstd(&s.cursor)
+		s.walked = Frame{Offset: start, PlainSize: z.plain}
 		if err == nil {
 			err = s.plausible()
 		}
@@ -233,8 +236,18 @@ func (s *scan) resync(start int64, why error) bool {
 		}
 	}
 	s.cursor.off = s.cursor.size
-	s.hurt(start, -1, why)
+	s.hurtLast(start, why)
 	return false
+}
+
+// hurtLast notes that all of the file from start on is damaged. A long frame that begins there can be read up to that.
+func (s *scan) hurtLast(start int64, why error) {
+	s.hurt(start, -1, why)
+	f := s.walked
+	if f.Size = s.cursor.size - start; f.Offset == start && f.Long() {
+		f.Size = min(f.Size, maxEncoded(f.PlainSize))
+		s.add(f)
+	}
 }
 
 // magicAt returns the four bytes at off as a number, 0 when they cannot be read.
@@ -325,8 +338,9 @@ func (s *scan) xz() {
 			b, err = walkXZ(&s.cursor, first[0], check)
 		}
 		if err != nil {
+			s.walked = Frame{Offset: start, PlainSize: b.plain, check: check}
 			s.cursor.off = s.cursor.size
-			s.hurt(start, -1, unexpected(err))
+			s.hurtLast(start, unexpected(err))
 			return
 		}
 		index.addBlock(b)

@@ -11,7 +11,7 @@ const (
 	// MaxFrames is the largest number of frames in a file.
 	MaxFrames = 1 << 22
 	// MaxFramePlain is the largest number of plain bytes in a frame that is decoded in memory. Frames of more are long.
-	MaxFramePlain = 64 << 20
+	MaxFramePlain = 16 << 20
 	// MaxLongFrame is the largest number of plain bytes in a frame. Long frames are read as a stream.
 	MaxLongFrame = 512 << 20
 	// MaxWindow is the largest window of a zstd frame: what `zstd -d` takes without options.

@@ -42,9 +42,8 @@ func (b *xzBytes) readHeader() error {
 	if err != nil {
 		return err
 	}
-	if f := b.want; f.Size != 0 && (block.plain != f.PlainSize || block.size(b.check) != f.Size) {
-		return fmt.Errorf("its header is that of %d bytes with %d plain bytes, want %d with %d",
-			block.size(b.check), block.plain, f.Size, f.PlainSize)
+	if b.want.Size != 0 && block.plain != b.want.PlainSize {
+		return fmt.Errorf("it claims %d plain bytes, want %d", block.plain, b.want.PlainSize)
 	}
 	b.begin(block)
 	return nil
@@ -60,6 +59,9 @@ func (b *xzBytes) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	if len(b.rest) == 0 && b.left == 0 {
+		if size := b.block.size(b.check); b.want.Size != 0 && size != b.want.Size {
+			return 0, fmt.Errorf("its header is that of a block of %d bytes, want %d", size, b.want.Size)
+		}
 		return 0, io.EOF
 	}
 	if len(b.rest) == 0 {

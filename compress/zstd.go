@@ -72,7 +72,8 @@ func walkZstd(c cursor) (zstdFrame, error) {
 	if err != nil {
 		return f, err
 	}
-	return f, f.walkBody(c)
+	err = f.walkBody(c)
+	return f, err
 }
 
 // walkBody goes through what follows the header.
