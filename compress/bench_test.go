@@ -54,6 +54,27 @@ func BenchmarkReadStored(b *testing.B) {
 	}
 }
 
+// BenchmarkReadLong reads members of 1 MiB in their order from a long frame.
+func BenchmarkReadLong(b *testing.B) {
+	const member = 1 << 20
+	file := longFile(b, MaxWindow, text(1, benchSize))
+	table := readTable(b, file)
+	b.SetBytes(table.PlainSize)
+	for b.Loop() {
+		r := NewReader(bytes.NewReader(file), table, ReaderOptions{})
+		for off := int64(0); off < table.PlainSize; off += member {
+			rc, err := r.Open(b.Context(), off, member)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, rc); err != nil {
+				b.Fatal(err)
+			}
+			rc.Close()
+		}
+	}
+}
+
 func BenchmarkReadDefault(b *testing.B) {
 	for _, f := range []Format{Zstd, XZ} {
 		b.Run(f.String(), func(b *testing.B) {

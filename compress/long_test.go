@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/bits"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -566,4 +568,65 @@ func TestWhoHoldsADecoderMayWaitForAnother(t *testing.T) {
 	if n := len(r.runs.idle); n != 1 || len(r.runs.taken) > 0 {
 		t.Errorf("%d decoders are idle and %d taken, want 1 and none", n, len(r.runs.taken))
 	}
+}
+
+// bomb returns a zstd frame of n plain bytes, all zero, with a window of 128 MiB.
+func bomb(n int64) []byte {
+	b := []byte("\x28\xb5\x2f\xfd\x84\x88")
+	b = binary.LittleEndian.AppendUint32(b, uint32(n))
+	sum, zeros := newXXSum(), make([]byte, zstdBlockSize)
+	for ; n > 0; n -= zstdBlockSize {
+		block := uint32(min(n, zstdBlockSize))<<3 | 1<<1
+		if n <= zstdBlockSize {
+			block |= 1
+		}
+		b = append(b, byte(block), byte(block>>8), byte(block>>16), 0)
+		sum.Write(zeros[:min(n, zstdBlockSize)])
+	}
+	return binary.LittleEndian.AppendUint32(b, sum.Sum32())
+}
+
+func TestABombTakesTheMemoryOfAWindow(t *testing.T) {
+	frame := bomb(MaxLongFrame)
+	file := joinFrames([][]byte{frame, frame}, []int64{MaxLongFrame, MaxLongFrame})
+	before := allocated()
+	s := NewScanner(bytes.NewReader(file), Zstd, ReaderOptions{})
+	defer s.Close()
+	for range 2 {
+		if _, _, err := s.Next(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, s.Stream()); n != MaxLongFrame || err != nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	}
+	if _, _, err := s.Next(); !errors.Is(err, io.EOF) {
+		t.Errorf("%v, want %v", err, io.EOF)
+	}
+	// The second frame may have found the decoder of the first one gone.
+	if got := allocated() - before; got > 2*longMemory {
+		t.Errorf("%d bytes were allocated", got)
+	}
+	// What is claimed is not allocated before something of it is there.
+	before = allocated()
+	for n := 10; n < 14; n++ { // the header, and less than a block
+		short := NewScanner(bytes.NewReader(frame[:n]), Zstd, ReaderOptions{})
+		if _, _, err := short.Next(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, short.Stream()); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%d bytes: %v, want %v", n, err, io.ErrUnexpectedEOF)
+		}
+		short.Close()
+	}
+	if got := allocated() - before; got > 10<<20 {
+		t.Errorf("%d bytes were allocated for a header", got)
+	}
+}
+
+// allocated returns how many bytes were allocated so far.
+func allocated() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.TotalAlloc)
 }

@@ -153,7 +153,11 @@ func (r *decodedFrame) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return r.readAhead.Read(p)
+	n, err := r.readAhead.Read(p)
+	if err != nil && r.ctx.Err() != nil { // which ends a program that decodes
+		err = r.ctx.Err()
+	}
+	return n, err
 }
 
 // Close ends the decoding.
