@@ -245,7 +245,12 @@ func (b *Bundle) findTail(ctx context.Context) (int64, error) {
 	buf := make([]byte, min(step, end-stop))
 	for end > stop {
 		start := max(stop, end-step)
-		// A frame that cannot be read is no reason to stop: what is looked for may lie before it.
+		// What is read lies in one frame, and one that cannot be read is no reason to stop: what is looked for may lie
+		// before it.
+		first := b.table.Frames[b.table.Find(end-1)].PlainOffset
+		if first += padding(first); first < end {
+			start = max(start, first)
+		}
 		if err := b.readAt(ctx, buf[:end-start], start); err == nil {
 			for at := end - blockSize; at >= start; at -= blockSize {
 				e, err := parseTarHeader(buf[at-start : at-start+blockSize])
