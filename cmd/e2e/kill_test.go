@@ -188,23 +188,28 @@ func TestUnpackKilled(t *testing.T) {
 	for i := range rounds(4, 60) {
 		n := 1 + random.Int64N(total)
 		t.Run(fmt.Sprintf("%d after %d bytes", i, n), func(t *testing.T) {
-			trip := newTripwire()
-			w := *w
-			w.T, w.targetRoot = t, t.TempDir()
-			w.target = startRegistry(t, distribution.Options{Root: w.targetRoot, Wrap: trip.wrap})
-			w.killedAfter(trip, n, "unpack", "k8s.tar.zst", w.to())
-			w.settle(w.target)
-			w.tagsAreWhole()
-			stored := w.stored()
-			w.target.Reset()
-			w.ok("unpack", "k8s.tar.zst", w.to())
-			w.arrived()
-			for id, n := range w.target.Counts().Stored {
-				if stored[digest.Digest(id)] {
-					w.Errorf("blob %s was at the target and was uploaded again, %d times", id, n)
-				}
-			}
+			w.unpackKilled(t, n)
 		})
+	}
+}
+
+// unpackKilled unpacks into a registry of its own, is killed when n bytes have passed, and unpacks again.
+func (w *world) unpackKilled(t *testing.T, n int64) {
+	trip := newTripwire()
+	other := *w
+	other.T, other.targetRoot = t, t.TempDir()
+	other.target = startRegistry(t, distribution.Options{Root: other.targetRoot, Wrap: trip.wrap, AllowURLs: []string{"."}})
+	other.killedAfter(trip, n, "unpack", "k8s.tar.zst", other.to())
+	other.settle(other.target)
+	other.tagsAreWhole()
+	stored := other.stored()
+	other.target.Reset()
+	other.ok("unpack", "k8s.tar.zst", other.to())
+	other.arrived()
+	for id, n := range other.target.Counts().Stored {
+		if stored[digest.Digest(id)] {
+			t.Errorf("blob %s was at the target and was uploaded again, %d times", id, n)
+		}
 	}
 }
 

@@ -39,10 +39,19 @@ func TestBuilders(t *testing.T) {
 	if long() {
 		few = slices.Concat(few, largeTools())
 		all = slices.Concat(few, levels(), chunks())
-		testAll(t, all, "a file", tarOf(t, 0))
+		testAll(t, nameless(all), "a file", tarOf(t, 0))
 		testAll(t, few, "20 MB", tarOf(t, 20_000_000))
 	}
 	testAll(t, all, "1 MB", tarOf(t, 1_300_000)) // more than a chunk of any of them
+}
+
+// nameless returns builders whose layers are so small that several programs may have made them.
+func nameless(builders []builder) []builder {
+	all := slices.Clone(builders)
+	for i := range all {
+		all[i].engine = ""
+	}
+	return all
 }
 
 // testAll gives a tar, called size, to builders.
@@ -81,7 +90,7 @@ func check(t *testing.T, b builder, blob []byte) {
 			t.Errorf("found %v, want %s", e, b.engine)
 		}
 	}
-	if limit := 200 + 16*(len(r.Members)+flushes(r)) + 6*checkpoints(r); len(encoded) > limit {
+	if limit := allowed(r); len(encoded) > limit {
 		t.Errorf("the recipe has %d bytes, want at most %d", len(encoded), limit)
 	}
 	recreate(t, encoded, plain.Bytes(), blob)
@@ -103,16 +112,12 @@ func recreate(t *testing.T, encoded, plain, blob []byte) {
 	}
 }
 
-func flushes(r *recipes.Recipe) (n int) {
+// allowed returns how many bytes a recipe may have.
+func allowed(r *recipes.Recipe) int {
+	n := 200 + 16*len(r.Members)
 	for i := range r.Members {
-		n += len(r.Members[i].Flushes)
-	}
-	return n
-}
-
-func checkpoints(r *recipes.Recipe) (n int) {
-	for i := range r.Members {
-		n += len(r.Members[i].Checkpoints)
+		m := &r.Members[i]
+		n += 16*len(m.Flushes) + 6*len(m.Checkpoints) + len(m.Stream)
 	}
 	return n
 }

@@ -201,7 +201,7 @@ func (z *zips) addOdd() {
 		z.add(Zip{Engine: "zlib level 6"}, z.padded(plain), plain)
 	}
 	plain = make([]byte, 100<<20) // a sparse file, or a bomb
-	z.add(Zip{Engine: "Go level 9"}, z.member(goEncoder(9), bestHeader, plain), plain)
+	z.add(Zip{Kept: "too large"}, z.member(goEncoder(9), bestHeader, plain), plain)
 }
 
 func (z *zips) addKept() {
@@ -236,7 +236,7 @@ func (z *zips) addOtherTypes() {
 	z.add(Zip{Layer: Layer{MediaType: ocispec.MediaTypeImageLayerGzip + "+encrypted"}}, noise(50_001), plain)
 	plain = z.plain(50_000)
 	foreign := Layer{URLs: []string{"https://example.com/layer"}}
-	z.add(Zip{Layer: foreign, Kept: "media type"}, z.member(goEncoder(6), plainHeader, plain), plain)
+	z.add(Zip{Layer: foreign, Kept: "no recipe"}, z.member(goEncoder(6), plainHeader, plain), plain)
 }
 
 // Headers of gzip files: of Go, of a best level, of Unix, and with the zero time that pgzip writes.
