@@ -38,7 +38,7 @@ type ungzip struct {
 	blobs   map[digest.Digest]bool // all that the bundle would have without being compact
 	diffIDs map[digest.Digest][]digest.Digest
 
-	kept      map[digest.Digest]string // why a gzip layer stays as it is
+	kept      map[digest.Digest]string // why a gzip layer stays as it is: in short, and after a colon in detail
 	recreated map[digest.Digest]*recreation
 	twins     map[digest.Digest]*oci.Node     // by the digest of the original
 	own       map[digest.Digest]func() []byte // the contents of twins and recipes, by their digest
@@ -55,7 +55,7 @@ func newUngzip(c *Compact, entries []Entry) *ungzip {
 		u.blobs[d.Digest] = true
 	}
 	for _, d := range slices.Concat(manifests, configs) {
-		u.keep(d, "it is a manifest or a config, too")
+		u.keep(d, "used otherwise: as a manifest or config")
 	}
 	for _, e := range entries {
 		u.addEntry(e)
@@ -93,11 +93,11 @@ func (u *ungzip) addEntry(e Entry) {
 				u.keep(d, "%s", reason)
 			}
 		}
-		u.keepAll(n.Manifest.Manifests, "an index names it beside its manifests")
+		u.keepAll(n.Manifest.Manifests, "used otherwise: an index names it beside its manifests")
 		return nil
 	})
 	for _, r := range e.Referrers {
-		u.keepAll(r.Root.Blobs(), "it belongs to a referrer")
+		u.keepAll(r.Root.Blobs(), "of a referrer")
 	}
 }
 
@@ -114,22 +114,22 @@ func (u *ungzip) checkUse(n *oci.Node, i int, d oci.Descriptor) string {
 		return ""
 	}
 	if oci.IsForeign(d) {
-		return "it is a foreign layer"
+		return "foreign layer"
 	}
 	if plainType(d.MediaType) == "" {
-		return fmt.Sprintf("media type %.100q", d.MediaType)
+		return fmt.Sprintf("media type: %.100q", d.MediaType)
 	}
 	if d.Size != recipe.Size {
-		return fmt.Sprintf("manifest %s gives it %d bytes", n.Digest, d.Size)
+		return fmt.Sprintf("another size: manifest %s gives it %d bytes", n.Digest, d.Size)
 	}
 	ids, err := u.diffIDsOf(n)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("config of manifest %s: %.500v", n.Digest, err)
+		return fmt.Sprintf("no diff_ids: config of manifest %s: %.500v", n.Digest, err)
 	case len(ids) != len(n.Manifest.Layers):
-		return fmt.Sprintf("config of manifest %s: %d diff_ids for %d layers", n.Digest, len(ids), len(n.Manifest.Layers))
+		return fmt.Sprintf("another diff_id: config of manifest %s: %d for %d layers", n.Digest, len(ids), len(n.Manifest.Layers))
 	case ids[i] != plainOf(recipe).Digest:
-		return fmt.Sprintf("config of manifest %s: another diff_id", n.Digest)
+		return fmt.Sprintf("another diff_id: config of manifest %s", n.Digest)
 	}
 	return ""
 }
@@ -171,9 +171,9 @@ func (u *ungzip) choose() {
 		r, err := u.recreation(l.Descriptor)
 		if err == nil {
 			if other, ok := first[r.plain.Digest]; ok {
-				err = fmt.Errorf("same content as %s", other)
+				err = fmt.Errorf("same content: as %s", other)
 			} else if r.recipe.Size > room {
-				err = fmt.Errorf("more than %d MiB of recipes", maxRecipes>>20)
+				err = fmt.Errorf("too many recipes: more than %d MiB", maxRecipes>>20)
 			}
 		}
 		if err != nil {
@@ -200,15 +200,15 @@ func (u *ungzip) recreation(d oci.Descriptor) (*recreation, error) {
 	r.plain.MediaType = plainType(d.MediaType)
 	switch {
 	case digest.NewDigestFromBytes(digest.SHA256, how.Digest[:]) != d.Digest:
-		return nil, errors.New("the recipe is for another layer")
+		return nil, errors.New("no recipe: it is for another layer")
 	case r.plain.Size == 0:
-		return nil, errors.New("it is empty")
+		return nil, errors.New("empty")
 	case r.plain.Size > maxBlobSize || r.recipe.Size > gzip.MaxRecipe:
-		return nil, fmt.Errorf("%d plain bytes and a recipe of %d: too large", r.plain.Size, r.recipe.Size)
+		return nil, fmt.Errorf("too large: %d plain bytes and a recipe of %d", r.plain.Size, r.recipe.Size)
 	case u.blobs[r.plain.Digest]:
-		return nil, errors.New("its content is in the bundle without gzip")
+		return nil, errors.New("same content: as a blob that is in the bundle without gzip")
 	case u.blobs[r.recipe.Digest]:
-		return nil, errors.New("its recipe is a blob of an image")
+		return nil, errors.New("no recipe: it is a blob of an image")
 	}
 	return r, nil
 }
@@ -242,7 +242,7 @@ func (u *ungzip) makeTwins() bool {
 	rewriter := newTwins(plain)
 	for _, e := range u.entries {
 		if _, err := rewriter.Rewrite(e.Root); err != nil {
-			u.keepAll(e.Root.Blobs(), fmt.Sprintf("there is no plain twin of a manifest: %.500v", err))
+			u.keepAll(e.Root.Blobs(), fmt.Sprintf("no plain twin: %.500v", err))
 			all = false
 			continue
 		}
@@ -253,7 +253,7 @@ func (u *ungzip) makeTwins() bool {
 			}
 			u.twins[n.Digest] = twin
 			if layer, ok := layers[twin.Digest]; ok {
-				u.keep(layer, "its content is the plain twin of a manifest")
+				u.keep(layer, "same content: as the plain twin of a manifest")
 				all = false
 			}
 			return nil

@@ -179,7 +179,7 @@ func TestUngzip(t *testing.T) {
 		"a layer of nothing": func(f *fixture) ungzipWant {
 			a := f.zip(nil, 6)
 			f.image("a/a:1", f.plainImage(a))
-			return ungzipWant{kept: one(a, "it is empty")}
+			return ungzipWant{kept: one(a, "empty")}
 		},
 		"nested indexes": func(f *fixture) ungzipWant {
 			a, b := f.zip(text("a", 9000), 6), f.zip(text("b", 9000), 1)
@@ -203,47 +203,47 @@ func TestUngzip(t *testing.T) {
 			f.image("a/a:1", f.addJSON(ocispec.MediaTypeImageManifest, ocispec.Manifest{
 				Versioned: specs.Versioned{SchemaVersion: 2}, Config: f.addJSON("application/vnd.x+json", "x"), Layers: []oci.Descriptor{a},
 			}))
-			return ungzipWant{kept: one(a, `media type "application/vnd.x+json"`)}
+			return ungzipWant{kept: one(a, `no diff_ids: config of manifest `)}
 		},
 		"a chart": func(f *fixture) ungzipWant {
 			a := typed(f.zip(text("a", 9000), 6), chart)
 			f.image("a/a:1", f.plainImage(a))
-			return ungzipWant{kept: one(a, "media type")}
+			return ungzipWant{kept: one(a, "media type: ")}
 		},
 		"another diff_id": func(f *fixture) ungzipWant {
 			a, b := f.zip(text("a", 9000), 6), f.zip(text("b", 9000), 6)
 			f.image("a/a:1", f.imageWith(f.diffIDs(b, b), a, b))
-			return ungzipWant{recreated: []oci.Descriptor{b}, kept: one(a, "another diff_id"), twins: 1}
+			return ungzipWant{recreated: []oci.Descriptor{b}, kept: one(a, "another diff_id: "), twins: 1}
 		},
 		"a diff_id too few": func(f *fixture) ungzipWant {
 			a, b := f.zip(text("a", 9000), 6), f.zip(text("b", 9000), 6)
 			f.image("a/a:1", f.imageWith(f.diffIDs(a), a, b))
-			const reason = "1 diff_ids for 2 layers"
+			const reason = "another diff_id: "
 			return ungzipWant{kept: map[digest.Digest]string{a.Digest: reason, b.Digest: reason}}
 		},
 		"another diff_id in one of two images": func(f *fixture) ungzipWant {
 			a := f.zip(text("a", 9000), 6)
 			f.image("a/a:1", f.plainImage(a))
 			f.image("b/b:1", f.imageWith([]digest.Digest{a.Digest}, a))
-			return ungzipWant{kept: one(a, "another diff_id")}
+			return ungzipWant{kept: one(a, "another diff_id: ")}
 		},
 		"equal content": func(f *fixture) ungzipWant {
 			a, b := f.zip(text("a", 9000), 6), f.zip(text("a", 9000), 1)
 			f.image("a/a:1", f.plainImage(b))
 			f.image("b/b:1", f.plainImage(a))
-			return ungzipWant{recreated: []oci.Descriptor{b}, kept: one(a, "same content as "+b.Digest.String()), twins: 1}
+			return ungzipWant{recreated: []oci.Descriptor{b}, kept: one(a, "same content: as "+b.Digest.String()), twins: 1}
 		},
 		"equal to a plain layer elsewhere": func(f *fixture) ungzipWant {
 			a := f.zip(text("a", 9000), 6)
 			f.image("a/a:1", f.plainImage(a))
 			f.image("b/b:1", f.plainImage(f.add(ocispec.MediaTypeImageLayer, text("a", 9000))))
-			return ungzipWant{kept: one(a, "in the bundle without gzip")}
+			return ungzipWant{kept: one(a, "same content: as a blob")}
 		},
 		"the image and its twin": func(f *fixture) ungzipWant {
 			a := f.zip(text("a", 9000), 6)
 			f.image("a/a:1", f.plainImage(a))
 			f.image("b/b:1", f.plainImage(f.add(ocispec.MediaTypeImageLayer, f.gunzip(a))))
-			return ungzipWant{kept: one(a, "in the bundle without gzip")}
+			return ungzipWant{kept: one(a, "same content: as a blob")}
 		},
 		"the content is a twin": func(f *fixture) ungzipWant {
 			a := f.zip(text("a", 9000), 6)
@@ -256,13 +256,13 @@ func TestUngzip(t *testing.T) {
 			twin, _ := l.head.Twin(l.head.Images[0].Manifests[0])
 			b := f.zip(l.own(twin), 6)
 			f.image("b/b:1", f.plainImage(b))
-			return ungzipWant{recreated: []oci.Descriptor{a}, kept: one(b, "plain twin of a manifest"), twins: 1}
+			return ungzipWant{recreated: []oci.Descriptor{a}, kept: one(b, "same content: as the plain twin"), twins: 1}
 		},
 		"foreign": func(f *fixture) ungzipWant {
 			a, b := typed(f.zip(text("a", 9000), 6), dockerForeign), f.zip(text("b", 9000), 6)
 			b.URLs = []string{"https://example.com/b"}
 			f.image("a/a:1", f.plainImage(a, b))
-			return ungzipWant{kept: map[digest.Digest]string{a.Digest: "foreign", b.Digest: "foreign"}}
+			return ungzipWant{kept: map[digest.Digest]string{a.Digest: "foreign layer", b.Digest: "foreign layer"}}
 		},
 		"zstd, encrypted and plain ones": func(f *fixture) ungzipWant {
 			zstd := f.add(ocispec.MediaTypeImageLayerZstd, []byte("\x28\xb5\x2f\xfd of zstd"))
@@ -281,13 +281,13 @@ func TestUngzip(t *testing.T) {
 			f.image("a/a:1", f.plainImage(a))
 			a.Size++
 			f.image("b/b:1", f.plainImage(a))
-			return ungzipWant{kept: one(a, "gives it")}
+			return ungzipWant{kept: one(a, "another size: ")}
 		},
 		"named without gzip, too": func(f *fixture) ungzipWant {
 			a := f.zip(text("a", 9000), 6)
 			f.image("a/a:1", f.plainImage(a))
 			f.image("b/b:1", f.plainImage(typed(a, ocispec.MediaTypeImageLayer)))
-			return ungzipWant{kept: one(a, "media type")}
+			return ungzipWant{kept: one(a, "media type: ")}
 		},
 		"of a referrer": func(f *fixture) ungzipWant {
 			a := f.zip(text("a", 9000), 6)
@@ -297,12 +297,12 @@ func TestUngzip(t *testing.T) {
 			root := images[1].Root
 			f.contents.Images = images[:1]
 			images[0].Referrers = []oci.Referrer{{Subject: images[0].Root.Digest, Root: root, Found: oci.FoundByAPI}}
-			return ungzipWant{kept: one(a, "referrer")}
+			return ungzipWant{kept: one(a, "of a referrer")}
 		},
 		"beside the manifests of an index": func(f *fixture) ungzipWant {
 			a := f.zip(text("a", 9000), 6)
 			f.image("a/a:1", f.index(f.plainImage(a), a))
-			return ungzipWant{kept: one(a, "beside its manifests")}
+			return ungzipWant{kept: one(a, "used otherwise: an index")}
 		},
 		"a manifest that cannot be rewritten": func(f *fixture) ungzipWant {
 			a, b := f.zip(text("a", 9000), 6), f.zip(text("b", 9000), 6)
@@ -310,14 +310,14 @@ func TestUngzip(t *testing.T) {
 			raw = strings.Replace(raw, `"layers":[{`, `"layers":[{"x":1,"x":2,`, 1)
 			f.image("a/a:1", f.index(f.add(ocispec.MediaTypeImageManifest, []byte(raw))))
 			f.image("b/b:1", f.plainImage(b))
-			return ungzipWant{recreated: []oci.Descriptor{b}, kept: one(a, "no plain twin"), twins: 1}
+			return ungzipWant{recreated: []oci.Descriptor{b}, kept: one(a, "no plain twin: "), twins: 1}
 		},
 		"a manifest as large as can be": func(f *fixture) ungzipWant {
 			a := f.zip(text("a", 9000), 6)
 			raw := f.blobs[f.plainImage(a).Digest]
 			odd := strings.Repeat("\u2028", (oci.MaxManifestSize-len(raw)-6)/3) // a key that is longer when it is written anew
 			f.image("a/a:1", f.add(ocispec.MediaTypeImageManifest, append(raw[:len(raw)-1:len(raw)-1], `,"`+odd+`":1}`...)))
-			return ungzipWant{kept: one(a, "no plain twin")}
+			return ungzipWant{kept: one(a, "no plain twin: ")}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -356,7 +356,7 @@ func checkUngzipped(t *testing.T, h *Head, want ungzipWant) {
 		kept[h.Members[k.Blob].Digest] = k.Reason
 	}
 	for d, reason := range want.kept {
-		if !strings.Contains(kept[d], reason) {
+		if !strings.HasPrefix(kept[d], reason) {
 			t.Errorf("%s is kept: %q, want %q", d, kept[d], reason)
 		}
 	}
