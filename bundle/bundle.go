@@ -1,7 +1,8 @@
 // Package bundle is ferry's file format: container images as an OCI layout in a seekable, compressed tar. FORMAT.md
 // beside this file describes every byte.
 //
-// [NewWriter] writes a bundle whose contents are all known in advance, blob after blob. [Open] reads one in place:
+// [NewWriter] writes a bundle whose contents are all known in advance, blob after blob. With [Compact] the bundle has plain
+// layers in place of gzip ones, and recipes by which these are re-created. [Open] reads one in place:
 // a [Bundle] is an oci.Source that decodes only what is asked for. [OpenStream] reads one from a pipe, in order.
 // [Verify] reads everything and trusts nothing. [ReadHead] reads no more than the table of contents.
 //

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ferry-oci/ferry/compress"
 	"github.com/ferry-oci/ferry/oci"
 )
 
@@ -92,6 +93,9 @@ func newLayout(c Contents) (*layout, error) {
 		err error
 	)
 	if c.Compact != nil {
+		if n := c.Compact.LongFrame; n < 0 || n > compress.MaxLongFrame {
+			return nil, fmt.Errorf("long frames of %d bytes: must be 1 to %d", n, compress.MaxLongFrame)
+		}
 		u = newUngzip(c.Compact, entries)
 		run, err = h.addCompact(u, at)
 	} else {

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -19,17 +20,18 @@ import (
 // runReader gives a range of the tar that lies in long frames: headers, contents and padding of members.
 type runReader struct {
 	writer *Writer
-	ctx    context.Context
+	all    context.Context // of WriteAll
+	frame  context.Context // of the frame
 	open   OpenFunc
-	at     int64 // plain offset of the next byte
-	end    int64
+	at     int64       // plain offset of the next byte
+	end    int64       // plain offset of the end of the range
 	part   io.Reader   // what of a member is read now
 	blob   *provenBlob // its content, when that is it
 	limit  int64       // plain offset of its end
 }
 
 func (r *runReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
+	if err := cmp.Or(r.all.Err(), r.frame.Err()); err != nil {
 		return 0, err
 	}
 	if r.part == nil {
@@ -62,13 +64,31 @@ func (r *runReader) next() (err error) {
 		r.part, r.limit = bytes.NewReader(h[blockSize+offset:]), s.body()
 	case offset < s.size:
 		d := l.head.Members[s.member].Descriptor()
-		r.blob, err = r.writer.splits.enter(r.ctx, r.at, d, offset, r.open)
+		r.blob, err = r.enter(d, offset)
 		r.part, r.limit = r.blob, s.body()+s.size
 	default:
 		r.part, r.limit = bytes.NewReader(zeroBlock[:s.end()-r.at]), s.end()
 	}
 	r.limit = min(r.limit, r.end)
 	return err
+}
+
+// enter begins the content of the blob d at offset.
+func (r *runReader) enter(d oci.Descriptor, offset int64) (*provenBlob, error) {
+	if offset > 0 {
+		if blob := r.writer.splits.enter(r.at); blob != nil {
+			blob.attach(r.frame)
+			return blob, nil
+		}
+	}
+	blob, err := openProven(r.all, r.frame, d, r.open)
+	if err != nil || offset == 0 {
+		return blob, err
+	}
+	if _, err := io.CopyN(io.Discard, blob, offset); err != nil {
+		return blob, err
+	}
+	return blob, r.writer.splits.passed(r.at, blob)
 }
 
 // leave ends the part that was read.
@@ -94,18 +114,35 @@ func (r *runReader) Close() error {
 // provenBlob gives the content of a blob and proves it on its way: with the last byte comes an error if it is another one.
 type provenBlob struct {
 	io.ReadCloser
-	ctx  context.Context
-	want oci.Descriptor
-	sum  hash.Hash
-	n    int64 // bytes read
+	ctx    context.Context
+	cancel context.CancelFunc
+	detach func() bool // from the frame that it is read for
+	want   oci.Descriptor
+	sum    hash.Hash
+	n      int64 // bytes read
 }
 
-func openProven(ctx context.Context, d oci.Descriptor, open OpenFunc) (*provenBlob, error) {
-	r, err := open(ctx, d)
+// openProven opens the blob d for a frame. What open returns may outlive the frame, but not all.
+func openProven(all, frame context.Context, d oci.Descriptor, open OpenFunc) (*provenBlob, error) {
+	b := &provenBlob{want: d, sum: sha256.New()}
+	b.ctx, b.cancel = context.WithCancel(all)
+	b.attach(frame)
+	r, err := open(b.ctx, d)
 	if err != nil {
+		b.cancel()
 		return nil, fmt.Errorf("blob %s: %w", d.Digest, err)
 	}
-	return &provenBlob{ReadCloser: r, ctx: ctx, want: d, sum: sha256.New()}, nil
+	b.ReadCloser = r
+	return b, nil
+}
+
+// attach lets the blob end with frame, until detach is called.
+func (b *provenBlob) attach(frame context.Context) { b.detach = context.AfterFunc(frame, b.cancel) }
+
+func (b *provenBlob) Close() error {
+	b.detach()
+	b.cancel()
+	return b.ReadCloser.Close()
 }
 
 func (b *provenBlob) Read(p []byte) (int, error) {
@@ -161,28 +198,14 @@ func (s *splits) at(place int64) *split {
 	return s.places[place]
 }
 
-// enter returns a reader of the blob d that stands at offset; place is where in the tar that is.
-func (s *splits) enter(ctx context.Context, place int64, d oci.Descriptor, offset int64, open OpenFunc) (*provenBlob, error) {
-	if offset == 0 {
-		return openProven(ctx, d, open)
-	}
+// enter returns the reader that stands at place, the plain offset at which a frame begins, or nil when there is none.
+func (s *splits) enter(place int64) *provenBlob {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	sp := s.at(place)
 	blob := sp.parked
 	sp.parked, sp.entered = nil, true
-	s.mu.Unlock()
-	if blob != nil {
-		blob.ctx = ctx
-		return blob, nil
-	}
-	blob, err := openProven(ctx, d, open)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := io.CopyN(io.Discard, blob, offset); err != nil {
-		return blob, err
-	}
-	return blob, s.passed(place, blob)
+	return blob
 }
 
 // leave takes the reader of a frame that ends at place.
@@ -193,6 +216,7 @@ func (s *splits) leave(place int64, blob *provenBlob) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if sp := s.at(place); !sp.entered {
+		blob.detach()
 		sp.parked = blob
 		return nil
 	}

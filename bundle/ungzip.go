@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ferry-oci/ferry/compress"
 	"github.com/ferry-oci/ferry/compress/gzip"
 	"github.com/ferry-oci/ferry/oci"
 )
@@ -18,8 +19,8 @@ type Compact struct {
 	Kept    map[digest.Digest]string       // why a layer has no recipe
 	Configs map[digest.Digest][]byte       // the configs of the images, whose diff_ids are looked for
 
-	// LongFrame is how many plain bytes a frame of plain layers has at most; 0 is 512 MiB. The content id does not
-	// depend on it.
+	// LongFrame is how many plain bytes a frame of plain layers has at most; 0 is compress.MaxLongFrame, the largest. The
+	// content id does not depend on it.
 	LongFrame int64
 }
 
@@ -73,7 +74,7 @@ func newUngzip(c *Compact, entries []Entry) *ungzip {
 }
 
 // longFrame returns the limit of a long frame.
-func (c *Compact) longFrame() int64 { return cmp.Or(c.LongFrame, maxLongFrame) }
+func (c *Compact) longFrame() int64 { return cmp.Or(c.LongFrame, compress.MaxLongFrame) }
 
 // keep says why d is not un-gzipped, the first time.
 func (u *ungzip) keep(d oci.Descriptor, format string, args ...any) {
@@ -110,16 +111,14 @@ func (u *ungzip) keepAll(list []oci.Descriptor, reason string) {
 // checkUse returns why layer i of an image manifest, d, cannot be a plain one there, or nothing.
 func (u *ungzip) checkUse(n *oci.Node, i int, d oci.Descriptor) string {
 	recipe := u.Recipes[d.Digest]
-	if recipe == nil {
-		return ""
-	}
-	if oci.IsForeign(d) {
+	switch {
+	case oci.IsForeign(d):
 		return "foreign layer"
-	}
-	if plainType(d.MediaType) == "" {
+	case plainType(d.MediaType) == "":
 		return fmt.Sprintf("media type: %.100q", d.MediaType)
-	}
-	if d.Size != recipe.Size {
+	case recipe == nil: // why is told when it is chosen
+		return ""
+	case d.Size != recipe.Size:
 		return fmt.Sprintf("another size: manifest %s gives it %d bytes", n.Digest, d.Size)
 	}
 	ids, err := u.diffIDsOf(n)

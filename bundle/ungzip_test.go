@@ -119,14 +119,27 @@ func (f *fixture) compact() *fixture {
 
 // open gives what WriteAll asks for.
 func (f *fixture) open(w *Writer) OpenFunc {
-	return func(_ context.Context, d oci.Descriptor) (io.ReadCloser, error) {
+	return func(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
 		layer, ok := w.GzipOf(d.Digest)
 		if !ok {
 			return io.NopCloser(bytes.NewReader(f.blobs[d.Digest])), nil
 		}
 		r, err := stdgzip.NewReader(bytes.NewReader(f.blobs[layer.Digest]))
-		return io.NopCloser(r), err
+		return io.NopCloser(ctxReader{ctx, r}), err
 	}
+}
+
+// ctxReader ends with ctx, as readers of files and networks do.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r ctxReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
 }
 
 // writeAll writes the bundle.
@@ -263,6 +276,11 @@ func TestUngzip(t *testing.T) {
 			b.URLs = []string{"https://example.com/b"}
 			f.image("a/a:1", f.plainImage(a, b))
 			return ungzipWant{kept: map[digest.Digest]string{a.Digest: "foreign layer", b.Digest: "foreign layer"}}
+		},
+		"foreign, and not looked at": func(f *fixture) ungzipWant {
+			a := typed(f.layer(1, 300), dockerForeign)
+			f.image("a/a:1", f.plainImage(a))
+			return ungzipWant{kept: one(a, "foreign layer")}
 		},
 		"zstd, encrypted and plain ones": func(f *fixture) ungzipWant {
 			zstd := f.add(ocispec.MediaTypeImageLayerZstd, []byte("\x28\xb5\x2f\xfd of zstd"))

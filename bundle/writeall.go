@@ -12,9 +12,6 @@ import (
 	"github.com/ferry-oci/ferry/oci"
 )
 
-// maxLongFrame is how many plain bytes a long frame has at most when nothing else is asked for.
-const maxLongFrame = 512 << 20
-
 // OpenFunc gives the content of a blob from its first byte on. The reader is closed by who got it, and ends with ctx.
 type OpenFunc func(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error)
 
@@ -36,8 +33,8 @@ func (w *Writer) GzipOf(plain digest.Digest) (layer oci.Descriptor, ok bool) {
 
 // WriteAll writes all blobs in their order and proves each on its way. It asks open for what Blobs returns; for a plain
 // member d is that member itself, and GzipOf tells the layer to un-gzip. Open may be called in several goroutines, and
-// more than once for a blob that is in several frames, until Close or Abort returns. After an error the bundle cannot be
-// finished.
+// more than once for a blob that is in several frames, until Close or Abort returns. Its ctx ends with that of WriteAll,
+// and at the first error. After an error, which may come back from Close only, the bundle cannot be finished.
 func (w *Writer) WriteAll(ctx context.Context, open OpenFunc) error {
 	if w.err == nil {
 		w.err = w.writeAll(ctx, open)
@@ -100,17 +97,16 @@ func (w *Writer) writeRun(ctx context.Context, open OpenFunc) error {
 	if err := w.out.SetStored(false); err != nil {
 		return err
 	}
-	from := w.layout.segments[w.next].offset
+	next := w.layout.segments[w.next].offset
 	for _, to := range w.layout.cuts() {
-		r := &runReader{writer: w, ctx: ctx, open: open, at: from, end: to}
-		n, err := w.out.ReadFrom(r)
-		if err == nil && n != to-from {
-			err = io.ErrUnexpectedEOF
-		}
-		if err := errors.Join(err, r.Close(), w.out.Cut()); err != nil {
+		from := next
+		err := w.out.WriteLong(to-from, func(frame context.Context) (io.ReadCloser, error) {
+			return &runReader{writer: w, all: ctx, frame: frame, open: open, at: from, end: to}, nil
+		})
+		if err != nil {
 			return err
 		}
-		from = to
+		next = to
 	}
 	w.next += run.to - run.from
 	return nil

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,7 +70,8 @@ func TestWriteAll(t *testing.T) {
 		for _, longFrame := range []int64{0, 1 << 14, 700} {
 			t.Run(fmt.Sprintf("%s %d", format, longFrame), func(t *testing.T) {
 				f.contents.Compact.LongFrame = longFrame
-				raw := f.writeAll(compress.WriterOptions{Format: format})
+				o := compress.WriterOptions{Format: format, Jobs: 8, MaxMemory: 1 << 30, Long: compress.LongOptions{Window: 1 << 16}}
+				raw := f.writeAll(o)
 				h, id, err := ReadHead(bytes.NewReader(raw), Options{})
 				if err != nil {
 					t.Fatal(err)
@@ -87,7 +89,9 @@ func TestWriteAll(t *testing.T) {
 						t.Errorf("member %d: %s of %d bytes, want %s", i, names[4+i], len(contents[names[4+i]]), m.Name())
 					}
 				}
-				if again := f.writeAll(compress.WriterOptions{Format: format, Jobs: 1}); !bytes.Equal(raw, again) {
+				checkExtracted(t, f, h, contents)
+				o.Jobs = 1
+				if again := f.writeAll(o); !bytes.Equal(raw, again) {
 					t.Error("the bytes depend on the number of jobs")
 				}
 			})
@@ -96,6 +100,53 @@ func TestWriteAll(t *testing.T) {
 	if len(ids) != 1 {
 		t.Errorf("the content id depends on format or frames: %v", ids)
 	}
+}
+
+// checkExtracted proves that the files of the tar are an OCI layout in which the images are whole: what index.json names
+// has all its blobs, and what is plain has the digest that its config says.
+func checkExtracted(t *testing.T, f *fixture, h *Head, files map[string][]byte) {
+	t.Helper()
+	fetch := func(_ context.Context, d oci.Descriptor) ([]byte, error) {
+		return files[blobPrefix+d.Digest.Encoded()], nil
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(files[indexName], &index); err != nil {
+		t.Fatal(err)
+	}
+	gzips, plains := 0, 0
+	for i, d := range index.Manifests {
+		n, err := oci.LoadGraph(t.Context(), fetch, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range n.Blobs() {
+			if err := oci.CheckBytes(d, files[blobPrefix+d.Digest.Encoded()]); err != nil {
+				t.Error(err)
+			}
+			if isGzip(d.MediaType) {
+				gzips++
+			} else if _, ok := h.recreatedAs(d.Digest); ok {
+				plains++
+			}
+		}
+		original, err := oci.LoadGraph(t.Context(), fetch, h.Images[i].Descriptor())
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkTwin(t, f, original, n)
+	}
+	if gzips != 2 || plains != 5 {
+		t.Errorf("%d gzip layers are named, and %d plain ones", gzips, plains)
+	}
+}
+
+// recreatedAs returns the gzip layer that has these plain bytes.
+func (h *Head) recreatedAs(plain digest.Digest) (r Recreated, ok bool) {
+	i := slices.IndexFunc(h.Recreated, func(r Recreated) bool { return h.Members[r.Plain].Digest == plain })
+	if i < 0 {
+		return r, false
+	}
+	return h.Recreated[i], true
 }
 
 // TestWriteAllPlain: a bundle that is not compact has the bytes that it has by WriteBlob.
@@ -144,7 +195,7 @@ func TestWriteAllRefuses(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, err := NewWriter(io.Discard, f.contents, compress.WriterOptions{Format: compress.Zstd})
+			w, err := NewWriter(io.Discard, f.contents, compress.WriterOptions{Format: compress.Zstd, Long: compress.LongOptions{Window: 1 << 16}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,6 +260,79 @@ func TestWriteAllCancelled(t *testing.T) {
 	}
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSplits: whoever goes on with a blob that another long frame begins has read the same of it.
+func TestSplits(t *testing.T) {
+	d := oci.Descriptor{Digest: digest.FromString("abcdef"), Size: 6}
+	ctx, place := t.Context(), int64(1000)
+	opens := 0
+	open := func(content string) OpenFunc {
+		return func(context.Context, oci.Descriptor) (io.ReadCloser, error) {
+			opens++
+			return io.NopCloser(strings.NewReader(content)), nil
+		}
+	}
+	at := func(s *splits, place int64, content string) *runReader {
+		return &runReader{writer: &Writer{splits: s}, all: ctx, frame: ctx, open: open(content), at: place}
+	}
+	first := func(s *splits, content string) error {
+		b, err := at(s, 0, content).enter(d, 0)
+		if err == nil {
+			_, err = io.CopyN(io.Discard, b, 3)
+		}
+		if err != nil {
+			return err
+		}
+		return s.leave(place, b)
+	}
+	second := func(s *splits, content string) (string, error) {
+		b, err := at(s, place, content).enter(d, 3)
+		if err != nil {
+			return "", err
+		}
+		defer b.Close()
+		got, err := io.ReadAll(io.LimitReader(b, 3))
+		return string(got), err
+	}
+	for name, test := range map[string]struct {
+		ahead  bool   // the second frame is read first
+		second string // what it reads
+		opens  int
+		want   error
+	}{
+		"one after the other":     {false, "", 1, nil},
+		"side by side":            {true, "abcdef", 2, nil},
+		"side by side, another":   {true, "Abcdef", 1, oci.ErrCorrupt},
+		"side by side, too short": {true, "ab", 1, oci.ErrCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &splits{}
+			opens = 0
+			var got string
+			var err error
+			if test.ahead {
+				if got, err = second(s, test.second); err == nil {
+					err = first(s, "abcdef")
+				}
+			} else if err = first(s, "abcdef"); err == nil {
+				got, err = second(s, test.second)
+			}
+			if !errors.Is(err, test.want) || err == nil && got != "def" || opens != test.opens {
+				t.Errorf("%q, %v after %d opens", got, err, opens)
+			}
+			s.close()
+		})
+	}
+	s := &splits{}
+	if err := first(s, "Abcdef"); err != nil {
+		t.Fatal(err)
+	}
+	s.at(place).entered = true // another frame has begun meanwhile, and reads from the begin
+	s.at(place).parked = nil
+	if _, err := second(s, "abcdef"); !errors.Is(err, oci.ErrCorrupt) {
+		t.Errorf("it was not seen that the content has changed: %v", err)
 	}
 }
 

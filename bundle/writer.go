@@ -24,7 +24,7 @@ type Writer struct {
 	layout *layout
 	next   int // segment to be written
 	err    error
-	splits splits
+	splits *splits
 	gzipOf map[digest.Digest]int // positions in Head.Recreated, see GzipOf
 }
 
@@ -40,7 +40,7 @@ func NewWriter(w io.Writer, c Contents, o compress.WriterOptions) (*Writer, erro
 	if err != nil {
 		return nil, err
 	}
-	bw := &Writer{out: out, layout: l}
+	bw := &Writer{out: out, layout: l, splits: &splits{}}
 	for bw.next < l.blobs {
 		if err := bw.writeRaw(); err != nil {
 			out.Abort()

@@ -45,12 +45,10 @@ func (s *sealer) runCompact(ctx context.Context) (*sealedBundle, error) {
 		w.Abort()
 		return nil, err
 	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
 	return &sealedBundle{head: w.Head(), contentID: w.ContentID()}, nil
 }
 
+// writeAll writes all blobs and closes w, since what is wrong with a blob in a long frame may be known only then.
 func (s *sealer) writeAll(ctx context.Context, w *bundle.Writer) error {
 	o := &opener{store: s.store, w: w, consumer: s.consumer, shown: map[digest.Digest]int64{}}
 	if s.consumer != nil {
@@ -63,6 +61,9 @@ func (s *sealer) writeAll(ctx context.Context, w *bundle.Writer) error {
 	o.progress = s.prover.std.progress("sealing", total)
 	defer o.progress.end()
 	if err := w.WriteAll(ctx, o.open); err != nil {
+		return &sealError{err}
+	}
+	if err := w.Close(); err != nil {
 		return &sealError{err}
 	}
 	return nil
