@@ -45,6 +45,46 @@ func benchmarkWrite(b *testing.B, o WriterOptions, data []byte, stored bool) {
 	}
 }
 
+// The window is small, so that it is full soon: what a full one costs shows in the time, not in the size.
+func BenchmarkWriteLong(b *testing.B) {
+	o := WriterOptions{Format: Zstd, Long: LongOptions{Window: 8 << 20}}
+	for o.Level = Default; o.Level.valid(); o.Level++ {
+		b.Run("zstd "+o.Level.String(), func(b *testing.B) { benchmarkWriteLong(b, o, text(1, benchSize/2)) })
+	}
+	b.Run("zstd program", func(b *testing.B) {
+		o := o
+		o.Level, o.ZstdProgram = Max, program(b, "zstd")
+		benchmarkWriteLong(b, o, text(1, benchSize/16))
+	})
+	o.Format = XZ
+	for o.Level = Default; o.Level < Max; o.Level++ {
+		b.Run("xz library "+o.Level.String(), func(b *testing.B) { benchmarkWriteLong(b, o, text(1, benchSize/16)) })
+		b.Run("xz program "+o.Level.String(), func(b *testing.B) {
+			o := o
+			o.XZProgram = program(b, "xz")
+			benchmarkWriteLong(b, o, text(1, benchSize/16))
+		})
+	}
+}
+
+func benchmarkWriteLong(b *testing.B, o WriterOptions, data []byte) {
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		out := &sink{w: io.Discard}
+		w, err := NewWriter(out, o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := w.WriteLong(int64(len(data)), opener(data)); err != nil {
+			b.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(out.n)/float64(len(data)), "ratio")
+	}
+}
+
 func BenchmarkReadStored(b *testing.B) {
 	for _, f := range []Format{None, Zstd, XZ} {
 		b.Run(f.String(), func(b *testing.B) {

@@ -158,8 +158,11 @@ func (w *Writer) copyLong(f *longFrame) error {
 
 // encode sends the encoded frame to f.out.
 func (f *longFrame) encode(ctx context.Context, enc longEncoder, sum checksum) error {
-	out := &counter{w: f.out}
+	out := &sink{w: f.out}
 	err := f.read(ctx, sum, func(c *content) error { return enc.encode(ctx, out, c) })
+	if out.err != nil {
+		return out.err // a program only tells that nobody listens, and ulikunitz tells nothing
+	}
 	f.size, f.sum = out.n, sum.Sum32()
 	return err
 }
@@ -262,16 +265,19 @@ func (e emitter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// counter counts what is written.
-type counter struct {
-	w io.Writer
-	n int64
+// sink counts what is written, up to the first error.
+type sink struct {
+	w   io.Writer
+	n   int64
+	err error
 }
 
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
+func (s *sink) Write(p []byte) (n int, err error) {
+	if s.err == nil {
+		n, s.err = s.w.Write(p)
+		s.n += int64(n)
+	}
+	return n, s.err
 }
 
 // content gives exactly size bytes of r and proves that it ends there.

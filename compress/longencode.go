@@ -20,25 +20,32 @@ type longEncoder interface {
 // newLongEncoder returns the encoder that o asks for.
 func newLongEncoder(o WriterOptions) (longEncoder, error) {
 	switch {
+	case o.Format == Zstd && o.Level == Max && o.ZstdProgram != "":
+		return zstdProgramLong{path: o.ZstdProgram, window: o.Long.Window}, nil
 	case o.Format == Zstd:
 		return newZstdLong(o)
+	case o.Format == XZ && o.XZProgram != "":
+		return xzProgramLong{o}, nil
 	case o.Format == XZ:
 		return xzLong{o}, nil
 	}
 	return nil, fmt.Errorf("%v has no long frames", o.Format)
 }
 
-// longEncoderMemory returns about how many bytes one encoder of long frames takes while it works.
+// longEncoderMemory returns about how many bytes one encoder of long frames takes while it works, in this process or in
+// its own.
 func longEncoderMemory(o WriterOptions) int64 {
-	window := int64(o.Long.Window)
-	switch o.Format {
-	case Zstd:
+	window, dict := int64(o.Long.Window), int64(longDict(o, MaxLongFrame))
+	switch {
+	case o.Format == Zstd && o.Level == Max && o.ZstdProgram != "":
+		return window + 140<<20
+	case o.Format == Zstd:
 		tables := [...]int64{Fastest: 1 << 20, Default: 2 << 20, Better: 10 << 20, Best: 40 << 20}
 		return tables[o.Level.library()] + 2*window
-	case XZ:
-		return 12 * int64(longDict(o, MaxLongFrame))
+	case o.XZProgram != "":
+		return 12*dict + 4<<20
 	}
-	return 0
+	return 5*dict + 8<<20
 }
 
 // zstdLong is klauspost's encoder.
@@ -74,10 +81,24 @@ func (e zstdLong) encode(_ context.Context, dst io.Writer, plain *content) error
 	return nil
 }
 
+// longXZPresets are what the levels mean for long blocks.
+var longXZPresets = [...]xzPreset{
+	Fastest: {8 << 20, "preset=1"},
+	Default: {16 << 20, "preset=6"},
+	Better:  {32 << 20, "preset=6,nice=128"},
+	Best:    {64 << 20, "preset=9"},
+}
+
+// libraryDict is the largest dictionary of the library, which takes new memory for each block.
+const libraryDict = 32 << 20
+
 // longDict returns the size of the dictionary of a long block of plain bytes.
 func longDict(o WriterOptions, plain int64) int {
-	const largest = 64 << 20 // what readers take
-	return int(max(lzma2MinDict, min(largest, int64(o.Long.Window), plain)))
+	dict := longXZPresets[o.Level.library()].dict
+	if o.XZProgram == "" {
+		dict = min(dict, libraryDict)
+	}
+	return int(max(lzma2MinDict, min(int64(dict), int64(o.Long.Window), plain)))
 }
 
 // longDictCode returns the dictionary size code of a long block of plain bytes.

@@ -19,12 +19,15 @@ const (
 )
 
 // WriterOptions are how a file is written. The zero value writes plain bytes.
+//
+// MaxMemory lowers how many frames are encoded at a time, short ones first, one of each kind being encoded always. A
+// long one at Best takes 300 MiB with the window that is the default, and one of the zstd program as much.
 type WriterOptions struct {
 	Format    Format
 	Level     Level
 	FrameSize int      // plain bytes in a frame; 0 is DefaultFrameSize
 	Jobs      int      // frames that are encoded at a time; 0 is the number of processors
-	MaxMemory int64    // bytes for encoders and buffers, lowers Jobs when need be; 0 is DefaultMaxMemory
+	MaxMemory int64    // bytes for encoders and buffers, see below; 0 is DefaultMaxMemory
 	ContentID [32]byte // goes into the stamps, see also SetContentID
 	XZProgram string   // path of the xz program; "" encodes in this process
 

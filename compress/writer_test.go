@@ -208,6 +208,8 @@ func TestBadOptions(t *testing.T) {
 		"frame too large": {FrameSize: MaxFrameSize + 1},
 		"negative jobs":   {Jobs: -1},
 		"negative memory": {MaxMemory: -1},
+		"odd window":      {Long: LongOptions{Window: 1<<20 + 1}},
+		"window too wide": {Long: LongOptions{Window: 2 * MaxWindow}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := NewWriter(io.Discard, o); err == nil {

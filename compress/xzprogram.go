@@ -104,7 +104,7 @@ func decodeXZProgram(ctx context.Context, path string, dst, raw []byte, p xzPart
 	return append(dst, plain...), nil
 }
 
-// programError is what the xz program said about its input.
+// programError is what a program said about its input.
 type programError struct {
 	path, text string
 	err        error
@@ -128,9 +128,9 @@ func (e *programError) exited() bool {
 // errTooLong ends a program that writes more than it may.
 var errTooLong = errors.New("it wrote more than it should")
 
-// xzCommand returns the xz program, writing to its standard output, before it runs. Nothing of the environment reaches
-// it: XZ_OPT would change the bytes.
-func xzCommand(ctx context.Context, path string, args ...string) *exec.Cmd {
+// command returns the xz or the zstd program, writing to its standard output, before it runs. Nothing of the
+// environment reaches it: XZ_OPT would change the bytes.
+func command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, append(args, "--stdout", "--quiet")...)
 	cmd.Env = []string{"LC_ALL=C"}
 	return cmd
@@ -138,7 +138,7 @@ func xzCommand(ctx context.Context, path string, args ...string) *exec.Cmd {
 
 // runXZ gives input to the xz program and returns what it writes, which is at most limit bytes.
 func runXZ(ctx context.Context, path string, input []byte, limit int64, args ...string) ([]byte, error) {
-	cmd := xzCommand(ctx, path, args...)
+	cmd := command(ctx, path, args...)
 	cmd.Stdin = bytes.NewReader(input)
 	out := &boundedWriter{limit: limit, b: make([]byte, 0, min(limit, int64(max(len(input), 64<<10))))}
 	text := &boundedWriter{limit: 1 << 10, cut: true}

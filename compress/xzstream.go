@@ -200,7 +200,7 @@ func (e *xzProgramEngine) begin() error {
 	index := &xzIndex{check: e.raw.check}
 	index.addBlock(e.raw.block)
 	ctx, stop := context.WithCancel(e.ctx)
-	e.cmd = xzCommand(ctx, e.path, "--decompress", "--format=xz", "--threads=1", "--no-sparse")
+	e.cmd = command(ctx, e.path, "--decompress", "--format=xz", "--threads=1", "--no-sparse")
 	e.cmd.Stdin = io.MultiReader(bytes.NewReader(index.start()), e.raw, bytes.NewReader(index.finish()))
 	e.stderr = &boundedWriter{limit: 1 << 10, cut: true}
 	e.cmd.Stderr = e.stderr
