@@ -22,6 +22,7 @@ var goldens = map[string]string{
 
 	"v1-referrers.tar.zst": "7cd71f2498891c1006e7dcf6d1f1e2aee442b38739f667d52fe79578486e597a",
 	"v1-merged.tar.zst":    "54d713cffc233adb38549a43216b08049cfab1f73997a321c6013aae37456f18",
+	"v1-compact.tar.zst":   "d2c8e810800ae99917eb7040ea0831a11897d6ff59f5d944245c1eb55cb0bde1",
 	"v1-sources.tar.zst":   "6af4ce30b5619a4bbfaa85a7e19c5642ab346a5319b5f06c112113e17b47028e",
 }
 
@@ -35,6 +36,9 @@ func goldenFixture(t testing.TB, name string) *fixture {
 	}
 	if strings.HasPrefix(name, "v1-merged") {
 		f = mergedFixture(t)
+	}
+	if strings.HasPrefix(name, "v1-compact") {
+		f = ungzippedFixture(t)
 	}
 	if strings.HasPrefix(name, "v1-sources") {
 		f = backupFixture(t)
@@ -53,7 +57,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			raw := goldenFixture(t, name).write(compress.WriterOptions{Format: format})
+			raw := goldenFixture(t, name).writeAll(compress.WriterOptions{Format: format})
 			if err := os.WriteFile(goldenPath(name), raw, 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -78,8 +82,8 @@ func TestGolden(t *testing.T) {
 
 // TestContentIDForEver: equal input gives an equal content id, in every version of ferry that writes format version 1.
 func TestContentIDForEver(t *testing.T) {
-	for _, name := range []string{"v1.tar", "v1-referrers.tar.zst", "v1-merged.tar.zst", "v1-sources.tar.zst"} {
-		b, err := openBytes(t, goldenFixture(t, name).write(compress.WriterOptions{}), Options{})
+	for _, name := range []string{"v1.tar", "v1-referrers.tar.zst", "v1-merged.tar.zst", "v1-compact.tar.zst", "v1-sources.tar.zst"} {
+		b, err := openBytes(t, goldenFixture(t, name).writeAll(compress.WriterOptions{}), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
