@@ -58,7 +58,7 @@ func (b *bench) measureFrames(ctx context.Context, s set, from *registry) (facts
 		progress("frames of at most %d MiB", limit>>20)
 		t := tool{
 			Name: "frames", archive: "frames.tar.zst",
-			save: fmt.Sprintf(`ferry pack -q --compact --level %s --frame-size %d --store "$STORE" -f "$LIST" -o "$OUT"`, levelBest, limit),
+			save: fmt.Sprintf(`ferry pack -q --compact --level %s --frame-size %dMiB --store "$STORE" -f "$LIST" -o "$OUT"`, levelBest, limit>>20),
 		}
 		r, err := b.newRoom(t.Name, from.host, "", s.Images, "STORE="+store)
 		if err != nil {
