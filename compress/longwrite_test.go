@@ -491,3 +491,64 @@ func TestMemoryLimitLowersLongJobs(t *testing.T) {
 		})
 	}
 }
+
+// The second half of the frame is given only after much of the first half is in the file.
+func TestLongFrameThatIsFirstGoesStraightIntoTheFile(t *testing.T) {
+	const half = 700_000
+	data := random(1, 2*half)
+	for _, jobs := range []int{1, 2} {
+		t.Run(fmt.Sprintf("%d jobs", jobs), func(t *testing.T) {
+			checkNoGoroutines(t)
+			file := &mark{at: half / 2, reached: make(chan struct{})}
+			o := WriterOptions{Format: Zstd, Jobs: jobs, MaxMemory: 1 << 30, Long: LongOptions{Window: 1 << 17}}
+			w, err := NewWriter(file, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Abort()
+			err = w.WriteLong(int64(len(data)), func(ctx context.Context) (io.ReadCloser, error) {
+				rest := &after{Reader: bytes.NewReader(data[half:]), ctx: ctx, begin: file.reached}
+				return io.NopCloser(io.MultiReader(bytes.NewReader(data[:half]), rest)), nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			checkFile(t, o, file.Bytes(), data)
+		})
+	}
+}
+
+// mark tells when so many bytes were written to it.
+type mark struct {
+	bytes.Buffer
+	at      int
+	reached chan struct{}
+}
+
+func (m *mark) Write(p []byte) (int, error) {
+	before := m.Len()
+	n, err := m.Buffer.Write(p)
+	if before < m.at && m.Len() >= m.at {
+		close(m.reached)
+	}
+	return n, err
+}
+
+// after is a reader that begins when it may.
+type after struct {
+	io.Reader
+	ctx   context.Context
+	begin chan struct{}
+}
+
+func (a *after) Read(p []byte) (int, error) {
+	select {
+	case <-a.begin:
+		return a.Reader.Read(p)
+	case <-a.ctx.Done():
+		return 0, a.ctx.Err()
+	}
+}
