@@ -204,6 +204,37 @@ func TestChunks(t *testing.T) {
 	}
 }
 
+// Some chunks of pigz end with a byte, so that no flush follows them.
+func TestChunksWithoutAFlush(t *testing.T) {
+	header := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, unixSystem}
+	e := Engine{ID: Pigz, Level: 1, Chunk: 96 << 10}
+	for _, seed := range []uint64{16, 17, 24} {
+		blob := member(t, e, header, text(3*e.Chunk, seed))
+		if at := flushAt(t, blob[len(header):]); at != 2*e.Chunk {
+			t.Fatalf("seed %d: the first flush is at %d, want it behind the second chunk", seed, at)
+		}
+		if r, _ := roundTrip(t, blob, 1); r.Engines[0] != e {
+			t.Errorf("seed %d: got %v, want %v", seed, r.Engines[0], e)
+		}
+	}
+}
+
+// flushAt returns how many plain bytes precede the first empty block of a stream.
+func flushAt(t *testing.T, stream []byte) (n int) {
+	t.Helper()
+	r := deflate.NewReader(bytes.NewReader(stream))
+	for {
+		b, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Plain()) == 0 || b.Final {
+			return n
+		}
+		n += len(r.Plain())
+	}
+}
+
 func TestManyMembers(t *testing.T) {
 	header := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 0xff}
 	footer := append([]byte{0x1f, 0x8b, 8, flagExtra, 0, 0, 0, 0, 0, 0xff, 26, 0}, []byte("SG\x16\x000000000000000123STARGZ")...)

@@ -198,16 +198,35 @@ func levels(flags byte, limits [2]int) []int {
 	return all
 }
 
-// chunks returns the sizes of chunks that a member can have: the one that its first flush tells, and those that are common.
+// chunks returns the sizes of chunks that a member can have: those that its first flush and its first short block tell, and
+// those that are common.
 func chunks(p program, begin []unit) []int {
 	if p.chunks[1] == 0 {
 		return []int{0}
 	}
 	sizes := slices.Clone(p.common)
-	if size := firstFlush(begin); size >= p.chunks[0] && size <= p.chunks[1] && !slices.Contains(sizes, size) {
-		sizes = append(sizes, size)
+	told := []int{firstFlush(begin)}
+	if p.short {
+		told = append(told, firstShort(begin))
+	}
+	for _, size := range told {
+		if size >= p.chunks[0] && size <= p.chunks[1] && !slices.Contains(sizes, size) {
+			sizes = append(sizes, size)
+		}
 	}
 	return sizes
+}
+
+// firstShort returns how many plain bytes there are up to the end of the first block that has fewer tokens than zlib gives to
+// one, or 0 if there is none. pigz leaves out the flush behind a chunk whose last block ends with a byte.
+func firstShort(begin []unit) int {
+	const zlibTokens = 16_383
+	for i := range begin {
+		if b := &begin[i].block; !b.Final && b.Kind != deflate.Stored && len(b.Tokens) < zlibTokens {
+			return int(begin[i].start) + len(begin[i].plain)
+		}
+	}
+	return 0
 }
 
 // firstFlush returns how many plain bytes precede the first empty block that follows any, or 0 if there is none.
