@@ -236,7 +236,7 @@ func (z *zips) addOtherTypes() {
 	z.add(Zip{Layer: Layer{MediaType: ocispec.MediaTypeImageLayerGzip + "+encrypted"}}, noise(50_001), plain)
 	plain = z.plain(50_000)
 	foreign := Layer{URLs: []string{"https://example.com/layer"}}
-	z.add(Zip{Layer: foreign, Kept: "no recipe"}, z.member(goEncoder(6), plainHeader, plain), plain)
+	z.add(Zip{Layer: foreign, Kept: "foreign layer"}, z.member(goEncoder(6), plainHeader, plain), plain)
 }
 
 // Headers of gzip files: of Go, of a best level, of Unix, and with the zero time that pgzip writes.
