@@ -161,7 +161,7 @@ func (r *Report) Failed() []Outcome {
 
 // OrderedSource is a [Source] that can give each blob only once and in one order, as from a pipe. Copy opens the blobs
 // in that order, while earlier ones may still be read: then Open is to wait until those have been closed or released.
-// No tag is set before Finish has returned nil.
+// No tag is set before Finish has returned nil, but for a [SeenSource].
 type OrderedSource interface {
 	Source
 	// InOrder returns the blobs in their order. Those of the copy that are not among them are opened last.
@@ -172,6 +172,13 @@ type OrderedSource interface {
 	// Finish waits for the end of the source, after all blobs have been released, and returns what was wrong with any
 	// part of it.
 	Finish(ctx context.Context) error
+}
+
+// SeenSource is an [OrderedSource] whose end may have been seen before the copy, as that of a file that is read in place.
+type SeenSource interface {
+	OrderedSource
+	// EndSeen reports whether what Finish would find wrong is known already, so that tags need not wait for it.
+	EndSeen() bool
 }
 
 // Copy moves the images of jobs from src to dst.

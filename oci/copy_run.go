@@ -59,7 +59,10 @@ func (c *copier) begin() {
 }
 
 // holdsTags reports whether tags are set after everything else.
-func (c *copier) holdsTags() bool { return c.o.HoldTags || c.ordered != nil }
+func (c *copier) holdsTags() bool {
+	seen, ok := c.ordered.(SeenSource)
+	return c.o.HoldTags || c.ordered != nil && !(ok && seen.EndSeen())
+}
 
 // releaseUnneeded tells an ordered source which of its blobs no job needs.
 func (c *copier) releaseUnneeded() {

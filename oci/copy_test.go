@@ -1002,6 +1002,31 @@ func TestCopyFromPipeFinish(t *testing.T) {
 	}
 }
 
+// seenPipe is a pipe whose end was seen before.
+type seenPipe struct{ *pipe }
+
+func (seenPipe) EndSeen() bool { return true }
+
+// TestCopyFromSeenSource: an image has its tag as soon as it is complete, while others are still read in order.
+func TestCopyFromSeenSource(t *testing.T) {
+	graphs, jobs := pipeJobs(3)
+	p := seenPipe{newPipe(t, graphs...)}
+	late := 0
+	dst := ocitest.Memory{Fault: fault(func(op ocitest.Op) error {
+		if op.Name == "tag" && p.finished.Load() {
+			late++
+		}
+		return nil
+	})}
+	mustCopy(t, p, &dst, jobs, oci.CopyOptions{Transfers: 1})
+	if tags := len(dst.Ops("tag")); tags != 3 || late > 0 {
+		t.Errorf("%d tags were set, %d of them at the end", tags, late)
+	}
+	for i, g := range graphs {
+		checkArrived(t, &dst, jobs[i].Name, "v1", g)
+	}
+}
+
 func TestCopyFromPipeWhenTheSinkFails(t *testing.T) {
 	graphs, jobs := pipeJobs(6)
 	bad := graphs[2].Children[0].Blobs[2].Digest
