@@ -2,8 +2,9 @@
 // beside this file describes every byte.
 //
 // [NewWriter] writes a bundle whose contents are all known in advance, blob after blob. With [Compact] the bundle has plain
-// layers in place of gzip ones, and recipes by which these are re-created. [Open] reads one in place:
-// a [Bundle] is an oci.Source that decodes only what is asked for. [OpenStream] reads one from a pipe, in order.
+// layers in place of gzip ones, and recipes by which these are re-created. [Open] reads one in place: a [Bundle] is an
+// oci.Source that decodes only what is asked for, and its [Pass] one for all of a compact bundle. [OpenStream] reads one
+// from a pipe, in order.
 // [Verify] reads everything and trusts nothing. [ReadHead] reads no more than the table of contents.
 //
 // A bundle is hostile input: every length is checked before it becomes an allocation or an offset, and whatever is

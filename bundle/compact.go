@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ferry-oci/ferry/compress"
 	"github.com/ferry-oci/ferry/compress/gzip"
 	"github.com/ferry-oci/ferry/oci"
 )
@@ -65,6 +67,39 @@ func (h *Head) Twin(m Manifest) (d oci.Descriptor, ok bool) {
 		return d, false
 	}
 	return h.Members[*m.Plain].Descriptor(), true
+}
+
+// recreatedFrom returns the position in Recreated of the blob that is made from the plain bytes in member i.
+func (h *Head) recreatedFrom(i int) (n int, ok bool) {
+	return slices.BinarySearchFunc(h.Recreated, i, func(r Recreated, i int) int { return cmp.Compare(r.Plain, i) })
+}
+
+// made returns the blob that is made from member i: itself, or the one that is re-created from it.
+func (h *Head) made(i int) oci.Descriptor {
+	if n, ok := h.recreatedFrom(i); ok {
+		return h.Recreated[n].Descriptor()
+	}
+	return h.Members[i].Descriptor()
+}
+
+// damage returns the damage of what is made from member i, without its place unless err is that of a frame. When err is
+// a damage already, that is it.
+func (h *Head) damage(i int, err error) Damage {
+	var known *DamageError
+	if errors.As(err, &known) {
+		return known.Damage
+	}
+	m, blob := h.Members[i], h.made(i)
+	d := Damage{Member: m.Name(), Digest: blob.Digest, Images: h.ImagesWith(blob.Digest)}
+	d.Reason = strings.TrimPrefix(err.Error(), "blob "+blob.Digest.String()+": ") // the member says which one
+	if blob.Digest != m.Digest {
+		d.Reason = fmt.Sprintf("blob %s, which is made from it: %s", blob.Digest, d.Reason)
+	}
+	var frame *compress.FrameError
+	if errors.As(err, &frame) {
+		d.Offset, d.Length = frame.Offset, frame.Size
+	}
+	return d
 }
 
 // plainType returns the media type of an un-gzipped layer of mediaType, or "" when that is not one that is un-gzipped.

@@ -88,7 +88,7 @@ type forgedMember struct {
 	raw  []byte
 }
 
-func (f forged) write(t *testing.T) []byte {
+func (f forged) write(t testing.TB) []byte {
 	t.Helper()
 	var plain bytes.Buffer
 	add := func(m forgedMember) {
@@ -264,6 +264,8 @@ func FuzzOpenNeverPanics(f *testing.F) {
 		f.Add(raw)
 		f.Add(raw[:len(raw)/2])
 	}
+	f.Add(compactFixture(f, 300).writeAll(compress.WriterOptions{Format: compress.Zstd}))
+	f.Add(forgeCompact(f, compactFixture(f, 300), nil).write(f))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if report, err := Verify(t.Context(), bytes.NewReader(raw), int64(len(raw)), VerifyOptions{Jobs: 1}); err == nil && len(report.Damage) == 0 {
 			if err := drain(t, raw); err != nil {
@@ -279,12 +281,16 @@ func FuzzParseHeadNeverPanics(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(l.segments[2].raw)
+	if l, err = newLayout(compactFixture(f, 10).contents); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(l.segments[2].raw)
 	f.Add([]byte(`{"format":"ferry-bundle","version":1,"members":[{"offset":-512}]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		h, err := parseHead(raw)
 		if err == nil {
-			for _, m := range h.Members {
-				h.ImagesWith(m.Digest)
+			for i := range len(h.Members) + len(h.Recreated) {
+				h.ImagesWith(h.Blob(i).Digest)
 			}
 		} else if !isBundleError(err) {
 			t.Errorf("%v is no error about a bundle", err)

@@ -2,15 +2,19 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ferry-oci/ferry/compress"
+	"github.com/ferry-oci/ferry/compress/gzip"
 	"github.com/ferry-oci/ferry/oci"
 )
 
@@ -22,6 +26,12 @@ type Options struct {
 	Lenient bool
 }
 
+// recreating returns how blobs are re-created: with one encoder more than there are jobs, whatever number of blobs.
+func (o Options) recreating() gzip.RecreateOptions {
+	jobs := cmp.Or(o.Reader.Jobs, runtime.GOMAXPROCS(0))
+	return gzip.RecreateOptions{Parallel: jobs, Budget: gzip.NewBudget(jobs + 1)}
+}
+
 // Bundle is an open bundle, read in place. It is an oci.Source; all methods may be called from many goroutines.
 type Bundle struct {
 	layout *layout
@@ -29,13 +39,17 @@ type Bundle struct {
 	plain  *compress.Reader
 	blobs  map[digest.Digest]int // number, see Head.Blob
 	damage []Damage
+
+	recipes *recipes
+	again   gzip.RecreateOptions
 }
 
 // Open opens the bundle that r holds in size bytes and checks its frame: the seek table against the size of the file, the head
-// against SHA256SUMS, and head against tail. Blobs are not read; whoever reads one proves it, see oci.Verify.
+// against SHA256SUMS, head against tail, and the recipes against the head. Other blobs are not read; whoever reads one proves
+// it, see oci.Verify.
 // Errors: ErrNotBundle, ErrVersion, and ErrCorrupt as a *DamageError.
 func Open(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Bundle, error) {
-	b := &Bundle{}
+	b := &Bundle{again: o.recreating()}
 	table, err := b.openTable(r, size, o)
 	if err != nil {
 		return nil, err
@@ -49,7 +63,23 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Bundle, e
 		return nil, &DamageError{Damage: b.damage[0]}
 	}
 	b.blobs = b.layout.head.positions()
+	if err := b.loadRecipes(ctx); err != nil && (!o.Lenient || !errors.Is(err, ErrCorrupt)) {
+		return nil, err
+	}
 	return b, nil
+}
+
+// loadRecipes reads the recipes of the blobs that have to be re-created.
+func (b *Bundle) loadRecipes(ctx context.Context) error {
+	b.recipes = newRecipes(b.layout.head)
+	return b.recipes.load(ctx, func(i int) ([]byte, error) {
+		r, err := b.openMember(ctx, i, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		return io.ReadAll(r)
+	})
 }
 
 func (b *Bundle) openTable(r io.ReaderAt, size int64, o Options) (*compress.Table, error) {
@@ -296,22 +326,28 @@ func (b *Bundle) Head() *Head { return b.layout.head }
 // ContentID returns the content id in hex, see FORMAT.md section 3.
 func (b *Bundle) ContentID() string { return b.layout.contentID() }
 
-// Damage returns what was wrong with the frame of a bundle that was opened leniently.
-func (b *Bundle) Damage() []Damage { return b.damage }
+// Damage returns what was wrong with the frame of a bundle that was opened leniently, and with recipes of blobs.
+func (b *Bundle) Damage() []Damage { return append(slices.Clip(b.damage), b.recipes.damage()...) }
 
-// Open returns the content of the blob d from offset on, as oci.Source. The member's tar header is checked first.
+// Open returns the content of the blob d from offset on, as oci.Source. The member's tar header is checked first. A blob that
+// has to be re-created is so from its begin, whatever the offset, which takes as long; see Pass for many of them.
 func (b *Bundle) Open(ctx context.Context, _ oci.Repository, d oci.Descriptor, offset int64) (io.ReadCloser, error) {
 	i, ok := b.blobs[d.Digest]
 	if !ok {
 		return nil, fmt.Errorf("blob %s: %w in the bundle", d.Digest, oci.ErrNotFound)
 	}
-	if i >= len(b.layout.head.Members) {
-		return nil, fmt.Errorf("blob %s has to be re-created: %w", d.Digest, errors.ErrUnsupported)
+	if size := b.layout.head.Blob(i).Size; offset < 0 || offset > size {
+		return nil, fmt.Errorf("blob %s: offset %d of %d bytes", d.Digest, offset, size)
 	}
+	if n := i - len(b.layout.head.Members); n >= 0 {
+		return b.openRecreated(ctx, n, offset)
+	}
+	return b.openMember(ctx, i, offset)
+}
+
+// openMember returns the content of a member from offset on.
+func (b *Bundle) openMember(ctx context.Context, i int, offset int64) (io.ReadCloser, error) {
 	s := b.layout.segments[b.layout.blobs+i]
-	if offset < 0 || offset > s.size {
-		return nil, fmt.Errorf("blob %s: offset %d of %d bytes", d.Digest, offset, s.size)
-	}
 	var h [blockSize]byte
 	if err := b.readAt(ctx, h[:], s.offset); err != nil {
 		return nil, b.blobError(i, err)
@@ -341,18 +377,12 @@ func (r *blobReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// blobError returns the DamageError of a member that could not be read.
+// blobError returns the DamageError of what is made from member i and could not be read.
 func (b *Bundle) blobError(i int, err error) error {
-	if n := len(b.layout.head.Members); i >= n {
-		i = b.layout.head.Recreated[i-n].Plain
-	}
 	m := b.layout.head.Members[i]
-	d := Damage{Member: m.Name(), Digest: m.Digest, Images: b.layout.head.ImagesWith(m.Digest)}
-	d.Reason = strings.TrimPrefix(err.Error(), "blob "+m.Digest.String()+": ") // the member says which one
-	d.Offset, d.Length = fileRange(b.table, m.Offset, span(m.Size))
-	var frame *compress.FrameError
-	if errors.As(err, &frame) {
-		d.Offset, d.Length = frame.Offset, frame.Size
+	d := b.layout.head.damage(i, err)
+	if d.Length == 0 {
+		d.Offset, d.Length = fileRange(b.table, m.Offset, span(m.Size))
 	}
 	return &DamageError{Damage: d, Err: err}
 }
@@ -371,6 +401,9 @@ func (b *Bundle) DamageOf(d digest.Digest, err error) error {
 	i, ok := b.blobs[d]
 	if !ok {
 		return err
+	}
+	if n := i - len(b.layout.head.Members); n >= 0 {
+		i = b.layout.head.Recreated[n].Plain
 	}
 	return b.blobError(i, err)
 }

@@ -2,79 +2,65 @@ package bundle
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ferry-oci/ferry/compress"
+	"github.com/ferry-oci/ferry/compress/gzip"
 	"github.com/ferry-oci/ferry/oci"
 )
-
-// ringSize is how many bytes of a blob a Stream keeps for a reader that has to begin again. Half of it may lie ahead of
-// the reader, so at least the last half is there to be repeated.
-const ringSize = 4 << 20
 
 // maxManifestBytes bounds the manifests that a Stream holds, all together.
 const maxManifestBytes = 256 << 20
 
 // Stream is a bundle that is read once, in order, as from a pipe. It is an oci.Source whose blobs come in the order of InOrder:
-// each must be opened, or released unread, before the ones behind it are reached. Small blobs are held whole until they are released, so that
-// several can be under way at once.
+// each must be opened, or released unread, before the ones behind it are reached. Gzip blobs that are not in the bundle
+// as they are, see Head.Recreated, come in place of their plain bytes.
+//
+// It holds all manifests and recipes, the last 4 MiB of each blob that is under way, and what re-creating blobs takes.
 //
 // Nothing of what a Stream gives may be named at a target before Finish has seen the end of the bundle.
 type Stream struct {
+	*ordered
 	layout    *layout
 	frames    *frameReader
 	manifests map[digest.Digest][]byte
+	recipes   *recipes
 	blobs     map[digest.Digest]int // number, see Head.Blob
-	first     int                   // segment of the first blob that is not a manifest
-
-	mu    sync.Mutex
-	wake  *sync.Cond
-	rings map[digest.Digest]*ring
-	err   error // what ended the pump
-	ended bool
-	quit  bool
+	first     int                   // segment of the first blob that is neither manifest nor recipe
+	cancel    context.CancelFunc
 }
 
 var _ oci.OrderedSource = (*Stream)(nil)
 
-// ring holds the last bytes of one blob.
-type ring struct {
-	size     int64 // of the blob
-	buf      []byte
-	written  int64 // bytes that came from the stream
-	read     int64 // bytes that the reader has taken
-	reached  bool  // the stream has come to the blob
-	opened   bool  // somebody wants it
-	released bool  // nobody wants it any more
-}
-
-// OpenStream reads the head and all manifests from r. Close must be called.
+// OpenStream reads the head, all manifests and all recipes from r. Close must be called.
 func OpenStream(r io.Reader, o Options) (*Stream, error) {
 	frames, err := newFrameReader(r, o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{frames: frames, manifests: map[digest.Digest][]byte{}, rings: map[digest.Digest]*ring{}}
-	s.wake = sync.NewCond(&s.mu)
+	// The pump works between calls; what ends it is Close.
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Stream{frames: frames, manifests: map[digest.Digest][]byte{}, cancel: cancel}
 	if s.layout, err = readFour(s.frames, ""); err == nil {
-		err = s.readManifests()
+		s.recipes = newRecipes(s.layout.head)
+		err = s.readFirst(ctx)
 	}
 	if err != nil {
+		cancel()
 		s.frames.Close()
 		return nil, err
 	}
 	s.blobs = s.layout.head.positions()
-	for _, d := range s.InOrder() {
-		s.rings[d.Digest] = &ring{size: d.Size}
+	s.ordered = &ordered{
+		rings: newRings(s.InOrder()), recipes: s.recipes, again: newEncodings(o.recreating()),
+		blame: s.damage,
 	}
-	go s.pump()
+	go s.pump(ctx)
 	return s, nil
 }
 
@@ -87,77 +73,98 @@ func (s *Stream) ContentID() string { return s.layout.contentID() }
 // InOrder returns the blobs that are not manifests in the order in which they come.
 func (s *Stream) InOrder() []oci.Descriptor {
 	var all []oci.Descriptor
-	for _, m := range s.layout.head.Members[s.first-s.layout.blobs:] {
-		all = append(all, m.Descriptor())
+	for i := s.first - s.layout.blobs; i < len(s.layout.head.Members); i++ {
+		all = append(all, s.layout.head.made(i))
 	}
 	return all
 }
 
-// readManifests reads the members up to the first that is not a manifest.
-func (s *Stream) readManifests() error {
-	total := int64(0)
+// readFirst reads the members up to the first that is neither a manifest nor a recipe.
+func (s *Stream) readFirst(ctx context.Context) error {
+	total, held := int64(0), map[int][]byte{} // recipes by their members
+	for _, again := range s.layout.head.Recreated {
+		held[again.Recipe] = nil
+	}
 	for s.first = s.layout.blobs; s.first < s.layout.tail; s.first++ {
-		m := s.layout.head.Members[s.layout.segments[s.first].member]
-		if !oci.IsManifest(m.MediaType) {
-			return nil
+		i := s.layout.segments[s.first].member
+		m := s.layout.head.Members[i]
+		_, isRecipe := held[i]
+		if !oci.IsManifest(m.MediaType) && !isRecipe {
+			break
 		}
-		if total += m.Size; total > maxManifestBytes {
-			return corrupt(m.Name(), "more than %d MiB of manifests", maxManifestBytes>>20)
+		if total += m.Size; total > maxManifestBytes+maxRecipes {
+			return corrupt(m.Name(), "more than %d MiB of manifests and recipes", (maxManifestBytes+maxRecipes)>>20)
 		}
-		raw, err := readMember(s.frames, m.Name(), oci.MaxManifestSize)
+		raw, err := readMember(s.frames, m.Name(), max(oci.MaxManifestSize, gzip.MaxRecipe))
 		if err != nil {
 			return err
+		}
+		if isRecipe {
+			held[i] = raw
+			continue
 		}
 		if err := oci.CheckBytes(m.Descriptor(), raw); err != nil {
 			return corrupt(m.Name(), "%v", err)
 		}
 		s.manifests[m.Digest] = raw
 	}
-	return nil
+	return s.recipes.load(ctx, func(i int) ([]byte, error) {
+		if s.layout.blobs+i >= s.first {
+			return nil, errors.New("it stands behind other blobs")
+		}
+		return held[i], nil
+	})
 }
 
 // pump reads the rest of the bundle and fills the rings.
-func (s *Stream) pump() {
-	err := s.readBlobs()
+func (s *Stream) pump(ctx context.Context) {
+	err := s.readBlobs(ctx)
 	if err == nil {
 		err = s.readTail()
 	}
 	s.frames.Close()
-	s.mu.Lock()
-	s.err, s.ended = err, true
-	s.mu.Unlock()
-	s.wake.Broadcast()
+	s.finish(err)
 }
 
-func (s *Stream) readBlobs() error {
+func (s *Stream) readBlobs(ctx context.Context) error {
 	buf := make([]byte, 256<<10)
 	for _, seg := range s.layout.segments[s.first:s.layout.tail] {
-		m := s.layout.head.Members[seg.member]
 		if err := s.expect(seg, buf[:blockSize]); err != nil {
-			return s.damage(m, err)
+			return s.damage(seg.member, err)
 		}
-		s.reach(m.Digest)
-		for left := seg.size; left > 0; {
-			n, err := io.ReadFull(s.frames, buf[:min(left, int64(len(buf)))])
-			if err != nil {
-				return s.damage(m, err)
-			}
-			left -= int64(n)
-			if err := s.give(m.Digest, buf[:n]); err != nil {
-				return err
-			}
-		}
-		if err := s.give(m.Digest, nil); err != nil { // an empty blob waits for its reader too
+		if err := s.readBlob(ctx, seg, buf); err != nil {
 			return err
 		}
 		pad := buf[:padding(seg.size)]
 		if _, err := io.ReadFull(s.frames, pad); err != nil {
-			return s.damage(m, err)
+			return s.damage(seg.member, err)
 		}
 		if !bytes.Equal(pad, zeroBlock[:len(pad)]) {
-			return s.damage(m, errors.New("its padding is not zero"))
+			return s.damage(seg.member, errors.New("its padding is not zero"))
 		}
 	}
+	return nil
+}
+
+// readBlob reads the content of seg, and gives what is made of it to whoever wants that.
+func (s *Stream) readBlob(ctx context.Context, seg segment, buf []byte) error {
+	to, err := s.outlet(ctx, seg.member)
+	if err != nil {
+		return err
+	}
+	for left := seg.size; left > 0; {
+		n, err := io.ReadFull(s.frames, buf[:min(left, int64(len(buf)))])
+		if err != nil {
+			err = s.damage(seg.member, err)
+			to.end(err)
+			return err
+		}
+		left -= int64(n)
+		if _, err := to.Write(buf[:n]); err != nil && !errors.Is(err, errOver) {
+			return err
+		}
+	}
+	to.end(nil)
 	return nil
 }
 
@@ -191,53 +198,12 @@ func (s *Stream) readTail() error {
 	return nil
 }
 
-func (s *Stream) damage(m Member, err error) error {
+// damage returns the damage of what is made from member i.
+func (s *Stream) damage(i int, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = fmt.Errorf("the bundle ends inside of it: %w", err)
 	}
-	d := Damage{Member: m.Name(), Digest: m.Digest, Images: s.layout.head.ImagesWith(m.Digest), Reason: err.Error()}
-	var frame *compress.FrameError
-	if errors.As(err, &frame) {
-		d.Offset, d.Length = frame.Offset, frame.Size
-	}
-	return &DamageError{Damage: d, Err: err}
-}
-
-// errClosed ends the pump of a Stream that was closed.
-var errClosed = errors.New("the stream was closed")
-
-// give hands p to the reader of blob d, and waits as long as the ring is full or nobody has said what becomes of the blob.
-func (s *Stream) give(d digest.Digest, p []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.rings[d]
-	for {
-		for !s.quit && !r.released && (!r.opened || len(p) > 0 && r.written-r.read >= ringSize/2) {
-			s.wake.Wait()
-		}
-		if s.quit {
-			return errClosed
-		}
-		if r.released || len(p) == 0 {
-			return nil
-		}
-		if r.buf == nil {
-			r.buf = make([]byte, min(ringSize, r.size))
-		}
-		at := int(r.written % ringSize)
-		n := copy(r.buf[at:], p[:min(int64(len(p)), ringSize/2-(r.written-r.read))])
-		r.written += int64(n)
-		p = p[n:]
-		s.wake.Broadcast()
-	}
-}
-
-// reach lets those go on who wait in Open for the blob d.
-func (s *Stream) reach(d digest.Digest) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.rings[d].reached = true
-	s.wake.Broadcast()
+	return &DamageError{Damage: s.layout.head.damage(i, err), Err: err}
 }
 
 // Open waits until the stream has reached d and returns its content from offset on. Bytes that have left the ring are
@@ -246,112 +212,16 @@ func (s *Stream) Open(ctx context.Context, _ oci.Repository, d oci.Descriptor, o
 	if raw, ok := s.manifests[d.Digest]; ok && offset >= 0 && offset <= int64(len(raw)) {
 		return io.NopCloser(bytes.NewReader(raw[offset:])), nil
 	}
-	defer s.wakeOn(ctx)()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, ok := s.rings[d.Digest]
-	if !ok {
-		return nil, fmt.Errorf("blob %s: %w in the bundle", d.Digest, oci.ErrNotFound)
-	}
-	r.opened = true
-	for !r.reached && !r.released && !s.ended && !s.quit && ctx.Err() == nil {
-		s.wake.Wait()
-	}
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case !r.reached && s.ended:
-		return nil, cmp.Or(s.err, io.ErrUnexpectedEOF)
-	case r.released || offset < r.written-ringSize || offset > r.written:
-		return nil, fmt.Errorf("blob %s: offset %d: %w", d.Digest, offset, oci.ErrGone)
-	}
-	r.read = offset
-	s.wake.Broadcast()
-	return &ringReader{stream: s, ring: r, at: offset}, nil
-}
-
-// wakeOn wakes all who wait when ctx ends, until the function that it returns is called.
-func (s *Stream) wakeOn(ctx context.Context) (stop func() bool) {
-	return context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.wake.Broadcast()
-	})
-}
-
-// Release says that the blob d is not wanted, or not wanted any more. It must be said of every blob.
-func (s *Stream) Release(d oci.Descriptor) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r, ok := s.rings[d.Digest]; ok {
-		r.released = true
-		r.buf = nil
-		s.wake.Broadcast()
-	}
+	return s.open(ctx, d.Digest, offset, false)
 }
 
 // Finish waits for the end of the bundle and returns what was wrong with any part of it. All blobs must have been released.
-func (s *Stream) Finish(ctx context.Context) error {
-	defer s.wakeOn(ctx)()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for !s.ended && ctx.Err() == nil {
-		s.wake.Wait()
-	}
-	if !s.ended {
-		return ctx.Err()
-	}
-	return s.err
-}
+func (s *Stream) Finish(ctx context.Context) error { return s.wait(ctx) }
 
 // Close gives the stream up. It does not close the reader below; who waits in that reader goes on waiting.
 func (s *Stream) Close() error {
-	s.mu.Lock()
-	s.quit = true
-	s.mu.Unlock()
-	s.wake.Broadcast()
-	return nil
-}
-
-type ringReader struct {
-	stream *Stream
-	ring   *ring
-	at     int64
-	closed bool
-}
-
-func (r *ringReader) Read(p []byte) (int, error) {
-	s := r.stream
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r.at == r.ring.size {
-		return 0, io.EOF
-	}
-	for !r.closed && !s.ended && !s.quit && !r.ring.released && r.at == r.ring.written {
-		s.wake.Wait()
-	}
-	switch {
-	case r.closed || r.ring.released || s.quit:
-		return 0, errClosed
-	case r.at == r.ring.written: // the pump has ended before this blob did
-		return 0, cmp.Or(s.err, io.ErrUnexpectedEOF)
-	case r.at < r.ring.written-ringSize:
-		return 0, oci.ErrGone
-	}
-	at := int(r.at % ringSize)
-	n := copy(p, r.ring.buf[at:min(ringSize, int64(at)+r.ring.written-r.at)])
-	r.at += int64(n)
-	r.ring.read = r.at
-	s.wake.Broadcast()
-	return n, nil
-}
-
-// Close lets the bytes that were not read stay for another Open.
-func (r *ringReader) Close() error {
-	r.stream.mu.Lock()
-	defer r.stream.mu.Unlock()
-	r.closed = true
-	r.stream.wake.Broadcast()
+	s.close()
+	s.cancel()
 	return nil
 }
 

@@ -39,11 +39,15 @@ type Report struct {
 	Bytes     int64  // their size
 	Images    int    // images whose whole graph is there and proven
 	Damage    []Damage
+
+	Recreated      int   // blobs that were re-created from members, and whose digest was proven
+	RecreatedBytes int64 // their size
 }
 
 // Verify reads the bundle once, in order, and proves all of it: the frames against the seek table, each tar header against
 // ferry.json, each blob against its digest, head against tail and SHA256SUMS, and the graph of each image: no manifest lacks a
-// blob. A read error is damage of that range, and the rest is read on.
+// blob. Blobs that are not in the bundle as they are, are re-created, and plain twins are compared with what their manifests
+// say. A read error is damage of that range, and the rest is read on.
 //
 // What is damaged is in the Report; the error is for what is no bundle at all (ErrNotBundle, ErrVersion), for a bundle of
 // which nothing can be found any more (ErrCorrupt), and for ctx.
@@ -58,6 +62,13 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64, o VerifyOptions) (*R
 		blobs:     make([]blobState, len(b.layout.head.Members)),
 		manifests: map[digest.Digest][]byte{},
 		badFrames: map[int]frameDamage{},
+		again:     newEncodings(Options{Reader: compress.ReaderOptions{Jobs: o.Jobs}}.recreating()),
+	}
+	for n, err := range b.recipes.bad {
+		if err != nil {
+			i := b.layout.head.Recreated[n].Recipe
+			v.blobs[i].reason = b.layout.head.damage(i, err).Reason
+		}
 	}
 	if err := v.run(ctx, r); err != nil {
 		return nil, err
@@ -76,6 +87,7 @@ type verifier struct {
 	size    int64
 	file    hash.Hash // of the whole file
 	unread  bool      // some of the file could not be read
+	again   *encodings
 
 	mu        sync.Mutex
 	blobs     []blobState
@@ -86,13 +98,15 @@ type verifier struct {
 
 // blobState is what is known of a member so far.
 type blobState struct {
-	proven bool
-	reason string // why it is damaged
+	proven    bool
+	recreated bool   // so is the blob that is made from it
+	reason    string // why it is damaged
 }
 
 type frameDamage struct {
 	err  error
-	used bool // a member is reported for it
+	from int64 // plain offset from which on nothing is known of it
+	used bool  // a member is reported for it
 }
 
 // piece is a part of the file up to the end of one frame.
@@ -103,7 +117,24 @@ type piece struct {
 	err   error // of reading it
 	plain []byte
 	done  chan struct{} // closed when plain is there and what lies inside of it was proven
+
+	// rest is what of the frame is not in raw, piece by piece: of a frame that is too long to be held, all of it.
+	rest chan rawBytes
 }
+
+// rawBytes is some of a frame as it is in the file, or why it could not be read.
+type rawBytes struct {
+	bytes []byte
+	err   error
+}
+
+// streamedFrom is how many plain bytes a frame has that is not held as a whole. Tests lower it.
+var streamedFrom int64 = compress.MaxFramePlain + 1
+
+const (
+	streamedRaw   = 256 << 10 // bytes of such a frame that are read from the file at once
+	streamedPlain = 1 << 20   // and plain bytes that are proven at once
+)
 
 func (v *verifier) run(ctx context.Context, r io.ReaderAt) error {
 	jobs := cmp.Or(v.options.Jobs, runtime.GOMAXPROCS(0))
@@ -125,7 +156,7 @@ func (v *verifier) run(ctx context.Context, r io.ReaderAt) error {
 			return nil
 		})
 	}
-	group.Go(func() error { return v.join(ctx, ordered) })
+	group.Go(func() error { return v.join(ctx, dec, ordered) })
 	return group.Wait()
 }
 
@@ -139,16 +170,12 @@ func (v *verifier) read(ctx context.Context, r io.ReaderAt, work, ordered chan<-
 		if i < len(frames) {
 			p.frame = &frames[i]
 			end = p.frame.Offset + p.frame.Size
+			if p.frame.PlainSize >= streamedFrom {
+				p.rest = make(chan rawBytes, 4)
+				end = p.frame.Offset
+			}
 		}
-		p.raw = make([]byte, end-at)
-		if _, err := r.ReadAt(p.raw, at); err != nil && !errors.Is(err, io.EOF) {
-			p.err = fmt.Errorf("it cannot be read: %w", err)
-			v.unread = true
-		}
-		v.file.Write(p.raw)
-		if v.options.Progress != nil {
-			v.options.Progress(end - at)
-		}
+		p.raw, p.err = v.readRange(r, at, end)
 		at = end
 		for _, to := range []chan<- *piece{work, ordered} {
 			select {
@@ -157,8 +184,44 @@ func (v *verifier) read(ctx context.Context, r io.ReaderAt, work, ordered chan<-
 				return ctx.Err()
 			}
 		}
+		if p.rest == nil {
+			continue
+		}
+		at = p.frame.Offset + p.frame.Size
+		if err := v.readRest(ctx, r, p); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// readRest reads what of the piece comes piece by piece.
+func (v *verifier) readRest(ctx context.Context, r io.ReaderAt, p *piece) error {
+	defer close(p.rest)
+	end := p.frame.Offset + p.frame.Size
+	for at := p.frame.Offset; at < end; at += streamedRaw {
+		raw, err := v.readRange(r, at, min(at+streamedRaw, end))
+		select {
+		case p.rest <- rawBytes{raw, err}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// readRange reads and hashes a range of the file, which is the one that follows.
+func (v *verifier) readRange(r io.ReaderAt, from, to int64) (raw []byte, err error) {
+	raw = make([]byte, to-from)
+	if _, rerr := r.ReadAt(raw, from); rerr != nil && !errors.Is(rerr, io.EOF) {
+		err = fmt.Errorf("it cannot be read: %w", rerr)
+		v.unread = true
+	}
+	v.file.Write(raw)
+	if v.options.Progress != nil {
+		v.options.Progress(to - from)
+	}
+	return raw, err
 }
 
 // decode turns the piece into plain bytes and proves the members that lie inside of it.
@@ -168,6 +231,10 @@ func (v *verifier) decode(ctx context.Context, dec *compress.Decoder, p *piece) 
 		return
 	}
 	f := *p.frame
+	if p.rest != nil {
+		v.checkLead(f, p.raw)
+		return
+	}
 	err := p.err
 	if err == nil {
 		lead, raw := p.raw[:f.Offset-p.start], p.raw[f.Offset-p.start:]
@@ -178,19 +245,24 @@ func (v *verifier) decode(ctx context.Context, dec *compress.Decoder, p *piece) 
 	}
 	p.raw = nil
 	if err != nil {
-		v.mu.Lock()
-		v.badFrames[f.Number] = frameDamage{err: err}
-		v.mu.Unlock()
+		v.badFrame(f, f.PlainOffset, err)
 	}
 	if len(p.plain) == 0 {
-		v.lost(f, err)
+		v.lost(f, f.PlainOffset, err)
 		return
 	}
 	v.eachPart(f.PlainOffset, p.plain, func(s segment, part part) {
 		if part.whole(s) {
-			v.prove(s, part.bytes)
+			v.prove(ctx, s, part.bytes)
 		}
 	})
+}
+
+// badFrame notes that a frame is damaged from a plain offset on.
+func (v *verifier) badFrame(f compress.Frame, from int64, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.badFrames[f.Number] = frameDamage{err: err, from: from}
 }
 
 // checkLead proves the stamp before a frame, and that it belongs to this bundle.
@@ -275,10 +347,10 @@ func (v *verifier) eachPart(offset int64, plain []byte, fn func(segment, part)) 
 	}
 }
 
-// lost marks all members that lie in a frame of which nothing is left.
-func (v *verifier) lost(f compress.Frame, err error) {
+// lost marks all members that lie in a frame of which nothing is left from a plain offset on.
+func (v *verifier) lost(f compress.Frame, from int64, err error) {
 	for _, s := range v.bundle.layout.segments {
-		if s.offset < f.PlainOffset+f.PlainSize && s.end() > f.PlainOffset {
+		if s.offset < f.PlainOffset+f.PlainSize && s.end() > from {
 			v.hurtSegment(s, err.Error())
 		}
 	}
@@ -297,27 +369,40 @@ func (v *verifier) hurtSegment(s segment, reason string) {
 }
 
 // prove checks the whole content of a segment.
-func (v *verifier) prove(s segment, content []byte) {
+func (v *verifier) prove(ctx context.Context, s segment, content []byte) {
 	if s.member < 0 {
-		if !bytes.Equal(content, s.raw) {
-			v.hurtSegment(s, "its content is not that of the head")
-		}
+		v.compare(s, content)
 		return
 	}
-	m := v.bundle.layout.head.Members[s.member]
 	var keep []byte
-	if oci.IsManifest(m.MediaType) && m.Size <= oci.MaxManifestSize {
+	if v.keeps(s) {
 		keep = bytes.Clone(content)
 	}
-	v.proven(s, digest.FromBytes(content), keep)
+	if got := digest.FromBytes(content); v.proven(s, got, keep) {
+		one := v.recreate(ctx, s)
+		_, _ = one.Write(content) // what is wrong with the blob, it says itself
+		one.end(nil)
+	}
 }
 
-// proven records the digest that the content of a blob turned out to have.
-func (v *verifier) proven(s segment, got digest.Digest, manifest []byte) {
+// compare checks the whole content of a segment of head or tail.
+func (v *verifier) compare(s segment, content []byte) {
+	if !bytes.Equal(content, s.raw) {
+		v.hurtSegment(s, "its content is not that of the head")
+	}
+}
+
+// keeps reports whether the content of the segment is needed at the end.
+func (v *verifier) keeps(s segment) bool {
+	return s.member < 0 || s.size <= oci.MaxManifestSize && oci.IsManifest(v.bundle.layout.head.Members[s.member].MediaType)
+}
+
+// proven records the digest that the content of a blob turned out to have, and reports whether it is the right one.
+func (v *verifier) proven(s segment, got digest.Digest, manifest []byte) bool {
 	m := v.bundle.layout.head.Members[s.member]
 	if got != m.Digest {
 		v.hurtSegment(s, fmt.Sprintf("its content has digest %s", got))
-		return
+		return false
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -325,44 +410,136 @@ func (v *verifier) proven(s segment, got digest.Digest, manifest []byte) {
 	if manifest != nil {
 		v.manifests[m.Digest] = manifest
 	}
+	return true
+}
+
+// recreate begins to prove the blob that has to be made from a segment, if there is one. It waits until there is room.
+func (v *verifier) recreate(ctx context.Context, s segment) outlet {
+	n, ok := 0, false
+	if s.member >= 0 {
+		n, ok = v.bundle.layout.head.recreatedFrom(s.member)
+	}
+	if !ok {
+		return noOutlet{}
+	}
+	recipe, err := v.bundle.recipes.of(n)
+	if err != nil {
+		return noOutlet{} // that is damage of the recipe
+	}
+	one, err := v.again.start(ctx, recipe, io.Discard, func(err error) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		b := &v.blobs[s.member]
+		if b.recreated = err == nil; !b.recreated {
+			b.reason = cmp.Or(b.reason, v.bundle.layout.head.damage(s.member, err).Reason)
+		}
+	})
+	if err != nil {
+		return noOutlet{} // ctx has ended
+	}
+	return one
 }
 
 // join takes the frames in order and proves the members that span several. Each of those has a goroutine of its own, so
 // that one large layer and the next are hashed side by side.
-func (v *verifier) join(ctx context.Context, ordered <-chan *piece) error {
-	var group errgroup.Group
-	var open *spanning
+func (v *verifier) join(ctx context.Context, dec *compress.Decoder, ordered <-chan *piece) error {
+	j := &joining{verifier: v}
+	j.group.SetLimit(cap(v.again.calls) + 1)
+	defer func() {
+		j.open.end()
+		_ = j.group.Wait() // nothing in it fails
+		v.again.running.Wait()
+	}()
 	for p := range ordered {
 		select {
 		case <-p.done:
 		case <-ctx.Done():
-			open.end()
-			return errors.Join(ctx.Err(), group.Wait())
+			return ctx.Err()
 		}
-		if p.frame == nil {
-			continue
+		switch {
+		case p.frame == nil:
+		case p.rest != nil:
+			j.stream(ctx, dec, p)
+		default:
+			v.eachPart(p.frame.PlainOffset, p.plain, func(s segment, part part) {
+				if !part.whole(s) {
+					j.take(ctx, s, part)
+				}
+			})
 		}
-		v.eachSpanning(p, func(s segment, part part) {
-			if part.offset == 0 {
-				open.end() // when its last part was lost
-				open = v.startSpanning(s, &group)
-			}
-			if open.takes(s, part) && part.offset+int64(len(part.bytes)) == s.size {
-				open.end()
-				open = nil
-			}
-		})
 	}
-	open.end()
-	return group.Wait()
+	return nil
 }
 
-func (v *verifier) eachSpanning(p *piece, fn func(segment, part)) {
-	v.eachPart(p.frame.PlainOffset, p.plain, func(s segment, part part) {
-		if !part.whole(s) {
-			fn(s, part)
+// joining is the stage that puts members together.
+type joining struct {
+	*verifier
+	group errgroup.Group
+	open  *spanning
+}
+
+// stream decodes a frame that is too long to be held, and proves what lies in it.
+func (j *joining) stream(ctx context.Context, dec *compress.Decoder, p *piece) {
+	defer func() {
+		for range p.rest { // what the decoder has not asked for
 		}
-	})
+	}()
+	f := *p.frame
+	r := dec.Stream(ctx, f, &restReader{rest: p.rest})
+	defer r.Close()
+	for at := f.PlainOffset; ; {
+		plain, n := make([]byte, streamedPlain), 0
+		var err error
+		for n < len(plain) && err == nil {
+			var m int
+			m, err = r.Read(plain[n:])
+			n += m
+		}
+		j.eachPart(at, plain[:n], func(s segment, part part) { j.take(ctx, s, part) })
+		at += int64(n)
+		switch {
+		case errors.Is(err, io.EOF) || ctx.Err() != nil:
+			return
+		case err != nil:
+			j.badFrame(f, at, err)
+			j.lost(f, at, err)
+			return
+		}
+	}
+}
+
+// take gives a part to the member that it is of.
+func (j *joining) take(ctx context.Context, s segment, part part) {
+	if part.offset == 0 {
+		j.open.end() // when its last part was lost
+		j.open = j.startSpanning(s, j.recreate(ctx, s), &j.group)
+	}
+	if j.open.takes(s, part) && part.offset+int64(len(part.bytes)) == s.size {
+		j.open.end()
+		j.open = nil
+	}
+}
+
+// restReader gives the bytes of a frame that come piece by piece.
+type restReader struct {
+	rest <-chan rawBytes
+	now  []byte
+}
+
+func (r *restReader) Read(p []byte) (int, error) {
+	for len(r.now) == 0 {
+		next, ok := <-r.rest
+		switch {
+		case !ok:
+			return 0, io.EOF
+		case next.err != nil:
+			return 0, next.err
+		}
+		r.now = next.bytes
+	}
+	n := copy(p, r.now)
+	r.now = r.now[n:]
+	return n, nil
 }
 
 // spanning is a member whose content comes in several frames.
@@ -372,11 +549,12 @@ type spanning struct {
 	parts   chan []byte
 }
 
-func (v *verifier) startSpanning(s segment, group *errgroup.Group) *spanning {
+// startSpanning begins to prove a segment, of which one has the content, too.
+func (v *verifier) startSpanning(s segment, one outlet, group *errgroup.Group) *spanning {
 	sp := &spanning{segment: s, parts: make(chan []byte, 2)}
 	group.Go(func() error {
 		var content []byte
-		keep := s.member < 0 || s.size <= oci.MaxManifestSize && oci.IsManifest(v.bundle.layout.head.Members[s.member].MediaType)
+		keep := v.keeps(s)
 		sum, n := sha256.New(), int64(0)
 		for part := range sp.parts {
 			sum.Write(part)
@@ -384,14 +562,18 @@ func (v *verifier) startSpanning(s segment, group *errgroup.Group) *spanning {
 			if keep {
 				content = append(content, part...)
 			}
+			_, _ = one.Write(part) // what is wrong with the blob, it says itself
 		}
 		switch {
 		case n < s.size: // a frame was lost, which is recorded already
+			one.end(errors.New("some of its plain bytes are lost"))
+			return nil
 		case s.member < 0:
-			v.prove(s, content)
+			v.compare(s, content)
 		default:
 			v.proven(s, digest.NewDigest(digest.SHA256, sum), content)
 		}
+		one.end(nil)
 		return nil
 	})
 	return sp
@@ -422,7 +604,12 @@ func (v *verifier) report(ctx context.Context) (*Report, error) {
 		r.FileSum = hex.EncodeToString(v.file.Sum(nil))
 	}
 	for i, m := range h.Members {
-		if b := v.blobs[i]; b.proven && b.reason == "" {
+		b := v.blobs[i]
+		if b.recreated {
+			r.Recreated++
+			r.RecreatedBytes += h.made(i).Size
+		}
+		if b.proven && b.reason == "" {
 			r.Members++
 			r.Bytes += m.Size
 			continue
@@ -448,12 +635,13 @@ func (v *verifier) report(ctx context.Context) (*Report, error) {
 // blobDamage describes what happened to member i, by the damaged frames that it touches.
 func (v *verifier) blobDamage(i int) Damage {
 	h, m := v.bundle.layout.head, v.bundle.layout.head.Members[i]
-	d := Damage{Member: m.Name(), Digest: m.Digest, Images: h.ImagesWith(m.Digest), Reason: v.blobs[i].reason}
+	made := h.made(i).Digest
+	d := Damage{Member: m.Name(), Digest: made, Images: h.ImagesWith(made), Reason: v.blobs[i].reason}
 	d.Offset, d.Length = fileRange(v.bundle.table, m.Offset, span(m.Size))
 	first := true
 	for n, f := range v.bundle.table.Frames {
 		bad, ok := v.badFrames[n]
-		if !ok || f.PlainOffset >= m.Offset+span(m.Size) || f.PlainOffset+f.PlainSize <= m.Offset {
+		if !ok || bad.from >= m.Offset+span(m.Size) || f.PlainOffset+f.PlainSize <= m.Offset {
 			continue
 		}
 		bad.used = true
@@ -516,6 +704,38 @@ func (v *verifier) checkGraph(
 	if err != nil {
 		return err
 	}
+	if err := v.checkTwins(root, img); err != nil {
+		return err
+	}
 	_, err = referrers(ctx, fetch, h, at, img)
 	return err
+}
+
+// checkTwins proves that the plain twins of an image are the ones of its manifests.
+func (v *verifier) checkTwins(root *oci.Node, img Image) error {
+	h := v.bundle.layout.head
+	if !h.IsCompact() {
+		return nil
+	}
+	twins, want := h.twins(), map[digest.Digest]oci.Descriptor{}
+	err := root.Walk(func(n *oci.Node) error {
+		twin, err := twins.Rewrite(n)
+		if err == nil && twin.Digest != n.Digest {
+			want[n.Digest] = twin.Descriptor
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range img.Manifests {
+		twin, ok := h.Twin(m)
+		switch d, has := want[m.Digest]; {
+		case has != ok:
+			return fmt.Errorf("manifest %s: %s names a plain twin: %t, and its layers are re-created: %t", m.Digest, headName, ok, has)
+		case has && d.Digest != twin.Digest:
+			return fmt.Errorf("manifest %s: its plain twin is %s, %s names %s", m.Digest, d.Digest, headName, twin.Digest)
+		}
+	}
+	return nil
 }

@@ -184,13 +184,15 @@ func (d *delivery) sideComing(ctx context.Context, n *plannedName) (side oci.Mer
 	if side.Original, err = d.from.original(ctx, n.image); err != nil {
 		return side, err
 	}
-	if _, ordered := d.from.source().(oci.OrderedSource); !ordered {
+	src := d.from.source()
+	_, ordered := src.(oci.OrderedSource)
+	if _, seen := src.(oci.SeenSource); !ordered || seen {
 		side.Config = func(ctx context.Context, c oci.Descriptor) ([]byte, error) {
 			from := oci.Repository{}
 			if len(n.image.from) > 0 {
 				from = n.image.from[0]
 			}
-			raw, err := readSmall(ctx, d.from.source(), from, c)
+			raw, err := readSmall(ctx, src, from, c)
 			if err != nil {
 				err = &oci.CopyError{Op: "fetch", Source: true, Repository: from, Digest: c.Digest, Err: err}
 			}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -255,8 +257,8 @@ func writeContents(path string, c bundle.Contents, blobs map[string][]byte) erro
 	return out.Commit()
 }
 
-// damage FILE IMAGE flips a bit in the layer of the image that no other has; damage FILE head one in the head. The
-// file is a plain tar, in which members can be found without ferry's help.
+// damage FILE IMAGE flips a bit in the layer of the image that no other has, or in its content where that is un-gzipped;
+// damage FILE head one in the head. The file is a plain tar, in which members can be found without ferry's help.
 func (s *story) damage(ts *testscript.TestScript, args []string) error {
 	path := ts.MkAbs(args[0])
 	raw, err := os.ReadFile(path)
@@ -267,6 +269,11 @@ func (s *story) damage(ts *testscript.TestScript, args []string) error {
 	if args[1] != "head" {
 		blobs := testImages[args[1]].graph().Children[0].Blobs
 		what = blobs[len(blobs)-1].Bytes
+		if r, err := gzip.NewReader(bytes.NewReader(what)); err == nil && !bytes.Contains(raw, what) {
+			if what, err = io.ReadAll(r); err != nil {
+				return err
+			}
+		}
 	}
 	at := bytes.Index(raw, what)
 	if at < 0 {

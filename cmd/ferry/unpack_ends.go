@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"runtime/debug"
 
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
@@ -41,9 +43,35 @@ func openPacked(ctx context.Context, o *unpackOptions, std *stdio) (packed, erro
 type packedFile struct {
 	*bundle.Bundle
 	file *os.File
+	pass *bundle.Pass // when the copy reads the bundle in order
 }
 
-func (p *packedFile) Close() error { return p.file.Close() }
+// inOrder returns the source for the copy of a compact bundle.
+func (p *packedFile) inOrder() oci.Source {
+	if p.pass == nil {
+		limitGarbage()
+		p.pass = p.NewPass()
+	}
+	return p.pass
+}
+
+// unpackHeap is how large the heap becomes before what is garbage is collected at once, in bytes: half as much again as
+// unpacking a compact bundle needs. Without that, garbage would take as much as all the rest.
+const unpackHeap = 400 << 20
+
+// limitGarbage holds the heap to unpackHeap, unless GOMEMLIMIT says something else.
+func limitGarbage() {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(unpackHeap)
+	}
+}
+
+func (p *packedFile) Close() error {
+	if p.pass != nil {
+		p.pass.Close()
+	}
+	return p.file.Close()
+}
 
 func openFile(ctx context.Context, o *unpackOptions, std *stdio) (_ packed, err error) {
 	if o.VerifyFirst {
@@ -95,6 +123,9 @@ func openPipe(ctx context.Context, o *unpackOptions, std *stdio) (packed, error)
 	s, err := bundle.OpenStream(untilDone(ctx, in), bundle.Options{Reader: reading()})
 	if err != nil {
 		return nil, err
+	}
+	if s.Head().IsCompact() {
+		limitGarbage()
 	}
 	return s, nil
 }

@@ -55,7 +55,12 @@ func (u *unpacking) wasPublic(_ context.Context, img *deliverable) bool {
 	})
 }
 
-func (u *unpacking) source() oci.Source { return u.in }
+func (u *unpacking) source() oci.Source {
+	if file, ok := u.in.(*packedFile); ok && file.Head().IsCompact() {
+		return file.inOrder()
+	}
+	return u.in
+}
 
 func (u *unpacking) name() string { return u.o.bundleName() }
 

@@ -35,12 +35,15 @@ func newVerifyCommand(std *stdio) *cobra.Command {
 down to its last layer, and the file against NAME.sha256 where that lies beside it. The file is read once, in order,
 and from the disk itself: what the system holds of it in memory is dropped first.
 
+Gzip layers that a compact bundle holds un-gzipped are made again, which takes longer than reading them.
+
 Each damaged member is listed with its place in the file and the images that need it; the rest is read on. Then the
 exit code is 3, and --damaged-list writes the images that are hit as a list for ferry pack -f.
 
 --json prints one object: contentId, fileSize, sha256 (of the file), sumFile (whether NAME.sha256 was there), members and
-bytes (that were proven), images (that are whole), platforms, damage (member, digest, images, offset, length, reason)
-and missing (name, reason).`,
+bytes (that were proven), recreated and recreatedBytes (gzip layers that were made again and proven; absent when there are
+none), images (that are whole), platforms, damage (member, digest, images, offset, length, reason) and missing (name,
+reason).`,
 		Example: `  ferry verify k8s.tar.zst
   ferry verify --damaged-list again.list k8s.tar.zst`,
 		Args: exactArgs("BUNDLE"),
@@ -58,12 +61,16 @@ and missing (name, reason).`,
 
 // verification is what `ferry verify --json` prints.
 type verification struct {
-	ContentID string           `json:"contentId"`
-	FileSize  int64            `json:"fileSize"`
-	SHA256    string           `json:"sha256,omitempty"`
-	SumFile   bool             `json:"sumFile"`
-	Members   int              `json:"members"`
-	Bytes     int64            `json:"bytes"`
+	ContentID string `json:"contentId"`
+	FileSize  int64  `json:"fileSize"`
+	SHA256    string `json:"sha256,omitempty"`
+	SumFile   bool   `json:"sumFile"`
+	Members   int    `json:"members"`
+	Bytes     int64  `json:"bytes"`
+	Recreated int    `json:"recreated,omitempty"`
+	// RecreatedBytes is the size of these as gzip.
+	RecreatedBytes int64 `json:"recreatedBytes,omitempty"`
+
 	Images    int              `json:"images"`
 	Platforms []string         `json:"platforms"`
 	Damage    []bundle.Damage  `json:"damage"`
@@ -147,7 +154,7 @@ func verifyFile(ctx context.Context, path string, jobs int, std *stdio) (r *bund
 func newVerification(r *bundle.Report, sumFile bool) verification {
 	v := verification{
 		ContentID: r.ContentID, FileSize: r.FileSize, SHA256: r.FileSum, SumFile: sumFile,
-		Members: r.Members, Bytes: r.Bytes, Images: r.Images, Platforms: allPlatforms(r.Head),
+		Members: r.Members, Bytes: r.Bytes, Recreated: r.Recreated, RecreatedBytes: r.RecreatedBytes, Images: r.Images, Platforms: allPlatforms(r.Head),
 		Damage: r.Damage, Missing: r.Head.Missing,
 	}
 	if v.Damage == nil {
@@ -168,6 +175,9 @@ func writeVerification(w io.Writer, r *bundle.Report, sumFile bool) error {
 		}
 	}
 	fmt.Fprintf(&b, "blobs      %d of %d proven, %s\n", r.Members, len(r.Head.Members), formatSize(r.Bytes))
+	if n := len(r.Head.Recreated); n > 0 {
+		fmt.Fprintf(&b, "re-created %d of %s proven, %s\n", r.Recreated, plural(n, "gzip layer"), formatSize(r.RecreatedBytes))
+	}
 	fmt.Fprintf(&b, "images     %d of %d whole\n", r.Images, len(r.Head.Images))
 	fmt.Fprintf(&b, "platforms  %s\n", cmp.Or(strings.Join(allPlatforms(r.Head), ", "), "none named"))
 	sum := "not there, not checked"
