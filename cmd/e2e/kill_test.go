@@ -99,29 +99,35 @@ func (w *world) kept() (whole map[digest.Digest]bool, partial map[digest.Digest]
 
 // Whenever pack is killed, the same command finishes the work: with the same bytes, and without fetching anything again
 // that is there.
-func TestPackKilled(t *testing.T) {
+func TestPackKilled(t *testing.T) { packKilled(t, rounds(6, 60), rounds(3, 40)) }
+
+// So does it in a compact bundle, of which most of the time goes by after the last byte was fetched.
+func TestPackCompactKilled(t *testing.T) { packKilled(t, rounds(1, 10), rounds(4, 90), "--compact") }
+
+// packKilled kills pack with the flags so often after some bytes, and so often after some time.
+func packKilled(t *testing.T, afterBytes, afterTime int, flags ...string) {
 	trip := newTripwire()
 	w := newWorld(t, distribution.Options{Wrap: trip.wrap}, distribution.Options{})
 	random := newRandom(t)
 	start := time.Now()
-	w.ok("pack", "-f", "images.list", "-o", "k8s.tar.zst")
+	w.ok(packCommand(0, flags...)...)
 	undisturbed := time.Since(start)
 	want, total := w.read("k8s.tar.zst"), w.source.Counts().BytesOut
 
-	for i := range rounds(6, 60) {
+	for i := range afterBytes {
 		n := 1 + random.Int64N(total)
 		t.Run(fmt.Sprintf("%d after %d bytes", i, n), func(t *testing.T) {
 			w := w.in(t, fmt.Sprintf("bytes-%d", i))
-			command := packCommand(i)
+			command := packCommand(i, flags...)
 			w.killedAfter(trip, n, command...)
 			w.packedAfterAll(want, command)
 		})
 	}
-	for i := range rounds(3, 40) {
+	for i := range afterTime {
 		after := time.Duration(random.Int64N(int64(undisturbed)))
 		t.Run(fmt.Sprintf("%d after %s", i, after), func(t *testing.T) {
 			w := w.in(t, fmt.Sprintf("time-%d", i))
-			command := packCommand(i)
+			command := packCommand(i, flags...)
 			signal := make(chan struct{})
 			timer := time.AfterFunc(after, func() { close(signal) })
 			defer timer.Stop()
@@ -132,8 +138,8 @@ func TestPackKilled(t *testing.T) {
 }
 
 // packCommand takes turns between a store of ferry's own, one of the user's, and one that is consumed.
-func packCommand(round int) []string {
-	command := []string{"pack", "-f", "images.list", "-o", "k8s.tar.zst"}
+func packCommand(round int, flags ...string) []string {
+	command := append([]string{"pack", "-f", "images.list", "-o", "k8s.tar.zst"}, flags...)
 	switch round % 3 {
 	case 1:
 		command = append(command, "--store", "store")
