@@ -163,6 +163,8 @@ func hints(err error) []string {
 	case hitsImages(err):
 		return []string{"`ferry verify --damaged-list FILE BUNDLE` writes the images that are hit as a list for ferry pack -f, " +
 			"`ferry unpack --keep-going` pushes all others"}
+	case errors.Is(err, syscall.EFBIG):
+		return []string{"the file system takes no file that large, as FAT none above 4.3 GB; choose another disk, or format it as exFAT"}
 	case isNoSpace(err):
 		return []string{"free some space or choose another disk; what is in the store is kept, the same command goes on from there"}
 	}

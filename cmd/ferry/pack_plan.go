@@ -20,8 +20,9 @@ type spaceNeed struct {
 	size int64 // bytes that are to be written
 	disk disk
 
-	least int64  // bytes that it takes at the least, where size is a bound that it may stay far below; 0: size
-	flags string // that choose another place; empty: --store or -o
+	// Where size is a bound that it may stay far below: bytes that it takes at the least, and usually; else 0.
+	least, usual int64
+	flags        string // that choose another place; empty: --store or -o
 }
 
 // packNeeds are the bytes that a pack moves, and where to.
@@ -126,13 +127,14 @@ func (p *packing) needs(ctx context.Context) (*packNeeds, error) {
 }
 
 // needsOfCompact changes what a compact bundle needs. How large it becomes shows when it is written: gzip layers come to
-// 0.4 to 0.7 of what they are, or to two or three times as much in a tar without compressor.
+// about 0.6 of what they are, and to less the more versions of them there are; in a tar without compressor to 2 or 3 times
+// as much.
 func (p *packing) needsOfCompact(n *packNeeds) {
 	bytes, over := n.size.Bytes, tarOverhead(2*n.size.Blobs)
 	if p.writer.Format == compress.None {
-		n.output.least, n.output.size = bytes, 4*bytes+over
+		n.output.least, n.output.usual, n.output.size = bytes*9/10, bytes*5/2, 4*bytes+over
 	} else {
-		n.output.least, n.output.size = bytes*2/5, bytes+bytes/8+over
+		n.output.least, n.output.usual, n.output.size = bytes/10, bytes*3/5, bytes+bytes/8+over
 	}
 	spooled := min(bytes, compress.MaxLongFrame)
 	n.store.size = n.fetch + spooled
@@ -158,6 +160,14 @@ func (n *packNeeds) check() error {
 		return both.check()
 	}
 	return errors.Join(n.store.check(), n.output.check())
+}
+
+// room returns how large a file can become there.
+func (s spaceNeed) room() int64 {
+	if s.disk.fat {
+		return min(s.disk.free, fatMaxFile)
+	}
+	return s.disk.free
 }
 
 // checkFile returns an error when the file system takes no single file of that size.
@@ -216,12 +226,7 @@ func (p *packing) describePlan(b *strings.Builder, n *packNeeds) {
 	describeSize(b, p.plan, n.size)
 	fmt.Fprintf(b, "store:  %s has %s, %s to fetch; %s free on %s\n",
 		n.store.path, formatSize(n.have), formatSize(n.fetch), formatSize(n.store.disk.free), n.store.disk.fsType)
-	atMost := "at most"
-	if n.output.least > 0 {
-		atMost = "about " + formatSize(n.output.least) + " to"
-	}
-	fmt.Fprintf(b, "output: %s, %s %s; %s free on %s\n",
-		n.output.path, atMost, formatSize(n.output.size), formatSize(n.output.disk.free), n.output.disk.fsType)
+	describeOutput(b, n.output)
 	if p.o.Consume {
 		fmt.Fprintf(b, "        blobs leave the store once they are in the output, so that it takes at most %s more\n", formatSize(n.store.size))
 	}
@@ -230,6 +235,19 @@ func (p *packing) describePlan(b *strings.Builder, n *packNeeds) {
 	describeSpecial(b, p.plan, ", and the original index is kept in the bundle")
 	if n := len(p.failed); n > 0 {
 		fmt.Fprintf(b, "cannot be fetched: %s, why is said at the end: %s\n", plural(n, "image"), someNames(p.failedNames()))
+	}
+}
+
+// describeOutput writes how large the output becomes.
+func describeOutput(b *strings.Builder, o spaceNeed) {
+	atMost := "at most"
+	if o.least > 0 {
+		atMost = "usually about " + formatSize(o.usual) + ", at most"
+	}
+	fmt.Fprintf(b, "output: %s, %s %s; %s free on %s\n",
+		o.path, atMost, formatSize(o.size), formatSize(o.disk.free), o.disk.fsType)
+	if room := o.room(); room < o.size && o.least > 0 {
+		fmt.Fprintf(b, "        there is room for %s: whether that is enough shows when it is written\n", formatSize(room))
 	}
 }
 

@@ -156,6 +156,15 @@ func (p *packing) prover() *prover {
 	return prover
 }
 
+// fits returns an error when the disk of the output has no room for a file of that size. What --consume drops is on its side.
+func (p *packing) fits(size int64) (err error) {
+	need := spaceNeed{what: "the output needs", path: p.o.Output, size: size, flags: "-o"}
+	if need.disk, err = p.diskOf(need.path); err != nil || p.o.Consume {
+		return errors.Join(err, need.checkFile())
+	}
+	return errors.Join(need.checkFile(), need.check())
+}
+
 // addFailed takes note of the images that the copy could not fetch, and reports whether there are any.
 func (p *packing) addFailed(ctx context.Context, images []oci.PlannedImage, report *oci.Report) bool {
 	for i, o := range report.Outcomes {
@@ -189,7 +198,7 @@ func (p *packing) startSeal(
 		return func() (*sealedBundle, error) { return nil, nil }
 	}
 	s := &sealer{
-		store: p.store, output: out, contents: p.contents(), options: p.writer, arrivals: a, prover: prover, consumer: c,
+		store: p.store, output: out, contents: p.contents(), options: p.writer, arrivals: a, prover: prover, fits: p.fits, consumer: c,
 	}
 	var sealed *sealedBundle
 	var err error

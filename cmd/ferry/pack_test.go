@@ -67,14 +67,15 @@ func TestPackNeedsOfCompact(t *testing.T) {
 		free    int64 // at home
 		want    string
 	}{
+		"fits":                          {compress.Zstd, false, usb, 3 * gb, 100 * gb, ""},
 		"may fit":                       {compress.Zstd, false, usb, 9 * gb, 100 * gb, ""},
-		"cannot fit":                    {compress.Zstd, false, usb, 11 * gb, 100 * gb, "the output needs 4.4 GB, and 4.0 GB are free"},
+		"cannot fit":                    {compress.Zstd, false, usb, 44 * gb, 100 * gb, "the output needs 4.4 GB, and 4.0 GB are free"},
 		"FAT, may fit":                  {compress.Zstd, false, fat, 10 * gb, 100 * gb, ""},
-		"FAT, cannot fit":               {compress.Zstd, false, fat, 11 * gb, 100 * gb, "takes no file above 4.3 GB"},
-		"a tar is larger":               {compress.None, false, usb, 5 * gb, 100 * gb, "the output needs 5.0 GB, and 4.0 GB are free"},
+		"FAT, cannot fit":               {compress.Zstd, false, fat, 44 * gb, 100 * gb, "takes no file above 4.3 GB"},
+		"a tar is larger":               {compress.None, false, usb, 5 * gb, 100 * gb, "the output needs 4.5 GB, and 4.0 GB are free"},
 		"the store has what is spooled": {compress.Zstd, false, usb, 1 * gb, 1.5 * gb, "the store needs 1.5 GB"},
-		"one disk":                      {compress.Zstd, false, home, 10 * gb, 14 * gb, "store and output need 14.5 GB"},
-		"one disk, consumed":            {compress.Zstd, true, home, 10 * gb, 14 * gb, ""},
+		"one disk":                      {compress.Zstd, false, home, 10 * gb, 11.4 * gb, "store and output need 11.5 GB"},
+		"one disk, consumed":            {compress.Zstd, true, home, 10 * gb, 11.4 * gb, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			home.free = c.free
@@ -90,6 +91,11 @@ func TestPackNeedsOfCompact(t *testing.T) {
 			}
 			p.needsOfCompact(n)
 			err := n.check()
+			var said strings.Builder
+			describeOutput(&said, n.output)
+			if got := strings.Contains(said.String(), "\n        there is room for "); c.want == "" && got != strings.HasSuffix(name, "may fit") {
+				t.Errorf("said %s", said.String())
+			}
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}

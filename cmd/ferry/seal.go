@@ -25,8 +25,9 @@ type sealer struct {
 	contents bundle.Contents
 	options  compress.WriterOptions
 	arrivals *arrivals
-	prover   *prover   // of a compact bundle, else nil
-	consumer *consumer // drops what is sealed; nil keeps it
+	prover   *prover                // of a compact bundle, else nil
+	fits     func(size int64) error // whether the output can become so large; of a compact bundle
+	consumer *consumer              // drops what is sealed; nil keeps it
 }
 
 // sealError is content of the store that could not be sealed.

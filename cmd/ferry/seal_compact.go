@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
+	"runtime"
+	"runtime/debug"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -41,7 +44,13 @@ func (s *sealer) runCompact(ctx context.Context) (*sealedBundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.writeAll(ctx, w); err != nil {
+	if s.options.Format == compress.None { // of which the size is known now, and may be a multiple of that of the blobs
+		err = s.fits(w.Head().Size)
+	}
+	if err == nil {
+		err = s.writeAll(ctx, w)
+	}
+	if err != nil {
 		w.Abort()
 		return nil, err
 	}
@@ -50,6 +59,7 @@ func (s *sealer) runCompact(ctx context.Context) (*sealedBundle, error) {
 
 // writeAll writes all blobs and closes w, since what is wrong with a blob in a long frame may be known only then.
 func (s *sealer) writeAll(ctx context.Context, w *bundle.Writer) error {
+	defer s.limitHeap()()
 	o := &opener{store: s.store, w: w, consumer: s.consumer, shown: map[digest.Digest]int64{}}
 	if s.consumer != nil {
 		s.consumer.queue = o.stored()
@@ -68,6 +78,23 @@ func (s *sealer) writeAll(ctx context.Context, w *bundle.Writer) error {
 	}
 	return nil
 }
+
+// limitHeap keeps garbage from adding as much again to the memory of the encoders, until the function that it returns. The
+// library for xz takes more than that anyway.
+func (s *sealer) limitHeap() (restore func()) {
+	before := debug.SetMemoryLimit(-1)
+	if s.options.Format == compress.XZ || before < math.MaxInt64 { // GOMEMLIMIT is set
+		return func() {}
+	}
+	debug.FreeOSMemory() // what the proof has left
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	debug.SetMemoryLimit(int64(m.HeapAlloc) + s.options.MaxMemory + spareHeap)
+	return func() { debug.SetMemoryLimit(before) }
+}
+
+// spareHeap is for stacks, and for what is soon garbage, in bytes.
+const spareHeap = 40 << 20
 
 // opener gives a compact bundle its content from the store. Several goroutines open blobs, and some blobs are opened more than
 // once.
