@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -207,7 +209,7 @@ func (p *packing) check() (err error) {
 		return err
 	}
 	if o.Compact {
-		p.writer.MaxMemory = compactMemory
+		p.writer.MaxMemory = compactMemory(p.writer)
 	}
 	if o.Consume && o.Store != "" {
 		return usagef("--store keeps what --consume drops: only one of them can be given")
@@ -221,8 +223,19 @@ func (p *packing) check() (err error) {
 	return checkReplacesNone(o.Output, o.Files, "the list of -f")
 }
 
-// compactMemory is for encoders with a window of 128 MiB, in bytes: one of the best level, whatever number of processors.
-const compactMemory = 400 << 20
+// compactMemory returns how many bytes encoders with a window of 128 MiB may take: one of ferry's own at the best level,
+// whatever number of processors; or some processes of the program that is used.
+func compactMemory(o compress.WriterOptions) int64 {
+	const most = 8
+	jobs := int64(min(cmp.Or(o.Jobs, runtime.GOMAXPROCS(0)), most))
+	switch {
+	case o.ZstdProgram != "":
+		return 200<<20 + jobs*300<<20
+	case o.XZProgram != "":
+		return 200<<20 + jobs*700<<20
+	}
+	return 400 << 20
+}
 
 // longFrame returns the value of --frame-size, 0 for none.
 func (o *packOptions) longFrame() (int64, error) {

@@ -110,7 +110,9 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 		case oci.EventDone, oci.EventSkipped, oci.EventManifest:
 			arrivals.add(e.Descriptor.Digest)
 		case oci.EventFailed:
-			stopSeal() // this bundle will not become whole
+			if prover == nil { // what is proven serves the next bundle
+				stopSeal() // this one will not become whole
+			}
 		}
 		watch.event(e)
 	})

@@ -37,7 +37,7 @@ type prover struct {
 	configs []oci.Descriptor // of the images
 	layers  []oci.Descriptor // in the order of the bundle
 	jobs    int
-	budget  *gzip.Budget // one large layer alone has all encoders
+	find    gzip.FindOptions // its Budget is for all; one large layer alone has all encoders
 
 	longFrame int64 // for the bundle
 
@@ -54,7 +54,8 @@ type prover struct {
 func newProver(store *oci.Store, std *stdio, roots []*oci.Node, jobs int) *prover {
 	jobs = cmp.Or(jobs, runtime.GOMAXPROCS(0))
 	p := &prover{
-		store: store, std: std, jobs: min(jobs, maxProofs), budget: gzip.NewBudget(min(jobs, maxProvers)),
+		store: store, std: std, jobs: min(jobs, maxProofs),
+		find:    gzip.FindOptions{MaxRatio: maxRatio, Budget: gzip.NewBudget(min(jobs, maxProvers))},
 		recipes: map[digest.Digest]*gzip.Recipe{}, kept: map[digest.Digest]string{},
 	}
 	p.configs, p.layers = gzipLayers(roots)
@@ -157,7 +158,7 @@ func (p *prover) search(ctx context.Context, d oci.Descriptor) (verdict, error) 
 	defer f.Close()
 	in := &layerReader{Reader: f, p: p}
 	defer func() { p.read(d.Size - in.n) }()
-	recipe, err := gzip.Find(ctx, in, io.Discard, gzip.FindOptions{MaxRatio: maxRatio, Budget: p.budget})
+	recipe, err := gzip.Find(ctx, in, io.Discard, p.find)
 	var none *gzip.NoRecipeError
 	switch {
 	case errors.As(err, &none):

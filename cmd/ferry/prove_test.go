@@ -39,6 +39,7 @@ func proveAll(t *testing.T, store *oci.Store, g *ocitest.Graph) (*prover, string
 	t.Helper()
 	var said bytes.Buffer
 	p := newProver(store, &stdio{Err: &said, Now: time.Now}, []*oci.Node{g.Node()}, 2)
+	p.find.MaxPlain = 1 << 20
 	a := newArrivals()
 	go func() {
 		for _, b := range g.All() {
@@ -54,7 +55,7 @@ func proveAll(t *testing.T, store *oci.Store, g *ocitest.Graph) (*prover, string
 
 func TestProver(t *testing.T) {
 	fine, strange, torn := goLayer(words(1, 300_000), 6), strangeLayer(words(2, 300_000)), tornLayer(words(3, 50_000))
-	bomb := goLayer(make([]byte, 80<<20), 6)
+	bomb := goLayer(make([]byte, 2<<20), 6)
 	noise := ocitest.RandomLayer(1, 3000)
 	noise.MediaType += "+encrypted"
 	g := ocitest.Image(ocitest.AMD64, fine, strange, torn, bomb, noise)
