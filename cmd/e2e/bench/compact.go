@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // compactFacts are measurements of compact bundles, once each. What was not asked for is empty.
@@ -25,7 +26,7 @@ type compactSet struct {
 	Level  string         `json:"level"`
 	Plain  int64          `json:"plainBytes"` // of the layers, each once
 	Others []otherProgram `json:"others"`
-	Alone  sample         `json:"compressorAlone"` // ferry's, over the plain tars
+	Alone  sample         `json:"compressorAlone"` // ferry's, over the plain tars; nothing without xz
 	Pack   sample         `json:"pack"`
 	Unpack sample         `json:"unpack"`
 	Recipe recipeFacts    `json:"recipes"`
@@ -55,16 +56,14 @@ const (
 	otherZstd19 = "zstd -19 --long=27, plain"
 )
 
-// others returns their scripts by name. $BLOBS is a folder of all blobs, $PLAIN a list of the plain tars.
-func others(level string) []tool {
+// otherScript returns the script of one of them. $BLOBS is a folder of all blobs, $PLAIN a list of the plain tars.
+func otherScript(name string) string {
 	const plain = `xargs -a "$PLAIN" cat | zstd -q -T1 --long=27 -o "$OUT" `
-	if level == levelMax {
-		return []tool{{Name: otherZstd19, save: plain + "-19"}}
-	}
-	return []tool{
-		{Name: otherXZ, save: `tar -chf - -C "$BLOBS" . | xz -9 -T0 >"$OUT"`},
-		{Name: otherZstd9, save: plain + "-9"},
-	}
+	return map[string]string{
+		otherXZ:     `tar -chf - -C "$BLOBS" . | xz -9 -T0 >"$OUT"`,
+		otherZstd9:  plain + "-9",
+		otherZstd19: plain + "-19",
+	}[name]
 }
 
 // The levels that are measured.
@@ -73,11 +72,11 @@ const (
 	levelMax  = "max"
 )
 
-// compactTool is ferry that makes compact bundles.
+// compactTool is ferry that makes compact bundles, with $STORE as its store if that is set.
 func compactTool(level string) tool {
 	return tool{
 		Name: "ferry-compact-" + level, archive: "k8s.tar.zst",
-		save: `ferry pack -q --compact --level ` + level + ` -f "$LIST" -o "$OUT"`,
+		save: `ferry pack -q --compact --level ` + level + ` ${STORE:+--store "$STORE"} -f "$LIST" -o "$OUT"`,
 		load: `ferry unpack -q "$IN" "$DST"`,
 	}
 }
@@ -95,9 +94,9 @@ func (b *bench) measureCompact(ctx context.Context) (f compactFacts, err error) 
 		rows string
 		do   func() error
 	}{
-		{rowsCompact, func() error { return b.addSet(ctx, &f, b.set, b.source, levelBest) }},
+		{rowsCompact, func() error { return b.addSet(ctx, &f, b.set, b.source, levelBest, []string{otherXZ, otherZstd9}) }},
 		{rowsVersions, func() error { return b.measureVersions(ctx, &f) }},
-		{rowsMax, func() error { return b.addSet(ctx, &f, few, b.source, levelMax) }},
+		{rowsMax, func() error { return b.addSet(ctx, &f, few, b.source, levelMax, []string{otherZstd19}) }},
 		{rowsParts, func() (err error) { f.Parts, err = b.measureParts(ctx, few); return err }},
 		{rowsCores, func() (err error) { f.Cores, err = b.measureCores(ctx, few); return err }},
 	} {
@@ -127,7 +126,8 @@ func part(s set, limit int64) (set, error) {
 	return few, nil
 }
 
-// measureVersions measures the corpus of two point releases, and frames of several sizes on it.
+// measureVersions measures the corpus of two point releases, and frames of several sizes on it. xz is left out: it takes
+// longer than all else together, and has the layout as incompressible as that of one release.
 func (b *bench) measureVersions(ctx context.Context, f *compactFacts) (err error) {
 	s, err := chooseVersions(ctx, filepath.Dir(b.bin), b.opts.small)
 	if err != nil {
@@ -138,10 +138,11 @@ func (b *bench) measureVersions(ctx context.Context, f *compactFacts) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, r.remove()) }()
-	if err := b.addSet(ctx, f, s, r.registry, levelBest); err != nil {
+	store := "STORE=" + filepath.Join(b.work, "versions-store") // with the recipes, for the packs that follow
+	if err := b.addSet(ctx, f, s, r.registry, levelBest, []string{otherZstd9}, store); err != nil {
 		return err
 	}
-	f.Frames, err = b.measureFrames(ctx, s, r.registry)
+	f.Frames, err = b.measureFrames(ctx, s, r.registry, store)
 	return err
 }
 
@@ -158,15 +159,17 @@ func (b *bench) serve(ctx context.Context, s set, name string) (target, error) {
 }
 
 // addSet packs a set at a level, unpacks it, and has the others compress it.
-func (b *bench) addSet(ctx context.Context, f *compactFacts, s set, from *registry, level string) error {
+func (b *bench) addSet(
+	ctx context.Context, f *compactFacts, s set, from *registry, level string, others []string, env ...string,
+) error {
 	c := compactSet{Corpus: s.facts(), Level: level}
-	if err := b.compressors(ctx, &c, s, from); err != nil {
+	if err := b.compressors(ctx, &c, s, from, others); err != nil {
 		return err
 	}
 	t := compactTool(level)
 	progress("%s of %d images", t.Name, len(s.Images))
 	var err error
-	if c.Pack, c.Unpack, err = b.roundTrip(ctx, t, s, from); err != nil {
+	if c.Pack, c.Unpack, err = b.roundTrip(ctx, t, s, from, env...); err != nil {
 		return err
 	}
 	_, err = b.ask(ctx, &c.Recipe, `parts recipes "$BUNDLE"`, "BUNDLE="+b.archives[t.Name])
@@ -175,7 +178,7 @@ func (b *bench) addSet(ctx context.Context, f *compactFacts, s set, from *regist
 }
 
 // compressors has ferry's compressor and the others compress the layers of a set.
-func (b *bench) compressors(ctx context.Context, c *compactSet, s set, from *registry) (err error) {
+func (b *bench) compressors(ctx context.Context, c *compactSet, s set, from *registry, others []string) (err error) {
 	dir := filepath.Join(b.work, "plain")
 	if c.Plain, err = writePlain(s, dir); err != nil {
 		return err
@@ -186,13 +189,16 @@ func (b *bench) compressors(ctx context.Context, c *compactSet, s set, from *reg
 		return err
 	}
 	env := []string{"PLAIN=" + plainList(dir), "BLOBS=" + floor.blobs}
-	for _, t := range others(c.Level) {
-		progress("%s of %d MB", t.Name, c.Plain/1e6)
-		o := otherProgram{Name: t.Name}
-		if o.sample, err = b.compress(ctx, t.save, env); err != nil {
+	for _, name := range others {
+		progress("%s of %d MB", name, c.Plain/1e6)
+		o := otherProgram{Name: name}
+		if o.sample, err = b.compress(ctx, otherScript(name), env); err != nil {
 			return err
 		}
 		c.Others = append(c.Others, o)
+	}
+	if !slices.Contains(others, otherXZ) {
+		return nil
 	}
 	progress("ferry's compressor of %d MB", c.Plain/1e6)
 	c.Alone, err = b.compress(ctx, `xargs -a "$PLAIN" parts compress -level `+c.Level+` -o "$OUT" >/dev/null`, env)
@@ -220,10 +226,12 @@ func (b *bench) compress(ctx context.Context, script string, env []string) (s sa
 }
 
 // roundTrip packs a set and unpacks it into an empty registry, which then has to have all images.
-func (b *bench) roundTrip(ctx context.Context, t tool, s set, from *registry) (pack, unpack sample, err error) {
+func (b *bench) roundTrip(
+	ctx context.Context, t tool, s set, from *registry, env ...string,
+) (pack, unpack sample, err error) {
 	defer func() { err = describe(t, "round trip", err) }()
 	out := filepath.Join(b.work, "saved-"+t.Name+"-"+t.archive)
-	r, err := b.newRoom(t.Name, from.host, "", s.Images)
+	r, err := b.newRoom(t.Name, from.host, "", s.Images, env...)
 	if err != nil {
 		return pack, unpack, err
 	}

@@ -51,16 +51,16 @@ type radiusFacts struct {
 	Worst  int     `json:"worst"`
 }
 
-// measureFrames packs a set with long frames of several sizes. The first pack leaves the recipes in the store.
-func (b *bench) measureFrames(ctx context.Context, s set, from *registry) (facts []frameFacts, err error) {
-	store := filepath.Join(b.work, "frames-store")
-	for _, limit := range []int64{64 << 20, 128 << 20, 256 << 20, 512 << 20} {
+// measureFrames packs a set with long frames of several sizes, from a store that has the recipes. Of the largest, the
+// bundle is there.
+func (b *bench) measureFrames(ctx context.Context, s set, from *registry, store string) (facts []frameFacts, err error) {
+	for _, limit := range []int64{64 << 20, 128 << 20, 256 << 20} {
 		progress("frames of at most %d MiB", limit>>20)
 		t := tool{
 			Name: "frames", archive: "frames.tar.zst",
 			save: fmt.Sprintf(`ferry pack -q --compact --level %s --frame-size %dMiB --store "$STORE" -f "$LIST" -o "$OUT"`, levelBest, limit>>20),
 		}
-		r, err := b.newRoom(t.Name, from.host, "", s.Images, "STORE="+store)
+		r, err := b.newRoom(t.Name, from.host, "", s.Images, store)
 		if err != nil {
 			return nil, err
 		}
@@ -69,11 +69,21 @@ func (b *bench) measureFrames(ctx context.Context, s set, from *registry) (facts
 		if err != nil {
 			return nil, describe(t, "pack", err)
 		}
-		f := frameFacts{Limit: limit, Archive: packed.Archive}
-		if _, err := b.ask(ctx, &f.radiusFacts, `parts radius "$BUNDLE"`, "BUNDLE="+out); err != nil {
+		if facts, err = b.addFrames(ctx, facts, limit, out, packed.Archive); err != nil {
 			return nil, err
 		}
-		facts = append(facts, f)
 	}
-	return facts, os.RemoveAll(store)
+	whole := b.archives[compactTool(levelBest).Name]
+	info, err := os.Stat(whole)
+	if err != nil {
+		return nil, err
+	}
+	return b.addFrames(ctx, facts, 512<<20, whole, info.Size())
+}
+
+// addFrames adds what there is to say of the frames of a bundle.
+func (b *bench) addFrames(ctx context.Context, to []frameFacts, limit int64, bundle string, size int64) ([]frameFacts, error) {
+	f := frameFacts{Limit: limit, Archive: size}
+	_, err := b.ask(ctx, &f.radiusFacts, `parts radius "$BUNDLE"`, "BUNDLE="+bundle)
+	return append(to, f), err
 }
