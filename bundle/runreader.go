@@ -129,6 +129,7 @@ func openProven(all, frame context.Context, d oci.Descriptor, open OpenFunc) (*p
 	b.attach(frame)
 	r, err := open(b.ctx, d)
 	if err != nil {
+		b.detach()
 		b.cancel()
 		return nil, fmt.Errorf("blob %s: %w", d.Digest, err)
 	}

@@ -41,8 +41,9 @@ type ungzip struct {
 
 	kept      map[digest.Digest]string // why a gzip layer stays as it is: in short, and after a colon in detail
 	recreated map[digest.Digest]*recreation
-	twins     map[digest.Digest]*oci.Node     // by the digest of the original
-	own       map[digest.Digest]func() []byte // the contents of twins and recipes, by their digest
+	twins     map[digest.Digest]*oci.Node      // by the digest of the original
+	own       map[digest.Digest]func() []byte  // the contents of twins and recipes, by their digest
+	gzipOf    map[digest.Digest]oci.Descriptor // the recreated layers, by the digest of their plain bytes
 }
 
 // newUngzip decides it for the images of a bundle.
@@ -63,14 +64,21 @@ func newUngzip(c *Compact, entries []Entry) *ungzip {
 	}
 	for u.choose(); !u.makeTwins(); u.choose() { // ends, since each time there are less to choose from
 	}
+	u.setOwn()
+	return u
+}
+
+// setOwn fills in what a writer asks for.
+func (u *ungzip) setOwn() {
+	u.gzipOf = make(map[digest.Digest]oci.Descriptor, len(u.recreated))
 	u.own = map[digest.Digest]func() []byte{}
 	for _, twin := range u.twins {
 		u.own[twin.Digest] = func() []byte { return twin.Raw }
 	}
 	for _, r := range u.recreated {
 		u.own[r.recipe.Digest] = r.how.Encode
+		u.gzipOf[r.plain.Digest] = r.layer
 	}
-	return u
 }
 
 // longFrame returns the limit of a long frame.

@@ -16,19 +16,13 @@ import (
 type OpenFunc func(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error)
 
 // GzipOf returns the gzip layer that the plain member with this digest is the content of; ok is false for other members.
+// Unlike the other methods it may be called from many goroutines.
 func (w *Writer) GzipOf(plain digest.Digest) (layer oci.Descriptor, ok bool) {
-	h := w.layout.head
-	if w.gzipOf == nil {
-		w.gzipOf = make(map[digest.Digest]int, len(h.Recreated))
-		for i, r := range h.Recreated {
-			w.gzipOf[h.Members[r.Plain].Digest] = i
-		}
-	}
-	i, ok := w.gzipOf[plain]
-	if !ok {
+	if w.layout.compact == nil {
 		return layer, false
 	}
-	return h.Recreated[i].Descriptor(), true
+	layer, ok = w.layout.compact.gzipOf[plain]
+	return layer, ok
 }
 
 // WriteAll writes all blobs in their order and proves each on its way. It asks open for what Blobs returns; for a plain

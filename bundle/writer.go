@@ -25,7 +25,6 @@ type Writer struct {
 	next   int // segment to be written
 	err    error
 	splits *splits
-	gzipOf map[digest.Digest]int // positions in Head.Recreated, see GzipOf
 }
 
 // NewWriter plans the bundle of c and writes its head to w, which the caller closes. o is the compressor and its
