@@ -8,6 +8,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz/lzma"
+
+	"github.com/ferry-oci/ferry/compress/zstdlong"
 )
 
 // A longEncoder makes long frames, one at a time.
@@ -22,6 +24,8 @@ func newLongEncoder(o WriterOptions) (longEncoder, error) {
 	switch {
 	case o.Format == Zstd && o.Level == Max && o.ZstdProgram != "":
 		return zstdProgramLong{path: o.ZstdProgram, window: o.Long.Window}, nil
+	case o.Format == Zstd && o.Level.library() == Best:
+		return farLong{o.Long.Window, zstdlong.NewWriter()}, nil
 	case o.Format == Zstd:
 		return newZstdLong(o)
 	case o.Format == XZ && o.XZProgram != "":
@@ -39,13 +43,31 @@ func longEncoderMemory(o WriterOptions) int64 {
 	switch {
 	case o.Format == Zstd && o.Level == Max && o.ZstdProgram != "":
 		return window + 140<<20
+	case o.Format == Zstd && o.Level.library() == Best:
+		return zstdlong.Memory(o.Long.Window)
 	case o.Format == Zstd:
-		tables := [...]int64{Fastest: 1 << 20, Default: 2 << 20, Better: 10 << 20, Best: 40 << 20}
-		return tables[o.Level.library()] + 2*window
+		tables := [...]int64{Fastest: 1 << 20, Default: 2 << 20, Better: 10 << 20}
+		return tables[o.Level] + 2*window
 	case o.XZProgram != "":
 		return 12*dict + 4<<20
 	}
 	return 5*dict + 8<<20
+}
+
+// farLong is our own encoder, for the level that is to find all that repeats in the window.
+type farLong struct {
+	window int
+	w      *zstdlong.Writer
+}
+
+func (e farLong) encode(_ context.Context, dst io.Writer, plain *content) error {
+	if err := e.w.Reset(dst, plain.size, e.window); err != nil {
+		return err
+	}
+	if _, err := io.CopyBuffer(struct{ io.Writer }{e.w}, struct{ io.Reader }{plain}, make([]byte, zstdBlockSize)); err != nil {
+		return err
+	}
+	return e.w.Close()
 }
 
 // zstdLong is klauspost's encoder.

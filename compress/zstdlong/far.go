@@ -14,8 +14,9 @@ const (
 type farEntry uint64
 
 type farTable struct {
-	buckets [][farEntries]farEntry
-	rolling uint64 // hash of the last 64 bytes
+	all     [][farEntries]farEntry
+	buckets [][farEntries]farEntry // the part of all that is in use
+	rolling uint64                 // hash of the last 64 bytes
 
 	found []farMatch // of the block, in order
 	next  int        // in found: those before it have ended
@@ -28,10 +29,11 @@ type farMatch struct {
 }
 
 func newFarTable() farTable {
-	return farTable{buckets: make([][farEntries]farEntry, 1<<farBits)}
+	return farTable{all: make([][farEntries]farEntry, 1<<farBits)}
 }
 
-func (t *farTable) begin() {
+func (t *farTable) begin(bits int) {
+	t.buckets = t.all[:1<<bits]
 	clear(t.buckets)
 	t.rolling = 0
 }
@@ -71,7 +73,7 @@ func (h *history) sample(hash uint64, i, start, end int) {
 	t := &h.far
 	hash *= 0x9fb21c651e98df25
 	hash ^= hash >> 32
-	bucket := &t.buckets[hash>>8&(1<<farBits-1)]
+	bucket := &t.buckets[hash>>8&uint64(len(t.buckets)-1)]
 	check := farEntry(hash >> 32)
 	at := h.base + uint32(i)
 	if last := len(t.found) - 1; last < 0 || t.found[last].end < i+farLength {

@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	longBits    = 22 // places of the table of 8 bytes
+	longBits    = 22 // places of the table of 8 bytes, or fewer for a smaller content
 	shortBits   = 20 // and of that of 5
+	leastBits   = 10
 	longLength  = 8
 	shortLength = 5
 	leastMatch  = 4 // that is looked for
@@ -42,22 +43,49 @@ type history struct {
 	buf    []byte
 	base   uint32 // position of buf[0]
 	window uint32
-	long   []place
-	short  []place
+	long   table
+	short  table
 	far    farTable
 	next   int // in buf: all before it is in the tables
 }
 
 func newHistory() *history {
-	return &history{long: make([]place, 1<<longBits), short: make([]place, 1<<shortBits), far: newFarTable()}
+	return &history{long: newTable(longBits), short: newTable(shortBits), far: newFarTable()}
 }
 
-// begin forgets everything, for a new frame.
-func (h *history) begin(window int) {
-	clear(h.long)
-	clear(h.short)
-	h.far.begin()
+// begin forgets everything, for a new frame of so many bytes.
+func (h *history) begin(window int, size int64) {
+	most := max(leastBits, bits.Len64(uint64(size))+1)
+	h.long.begin(min(longBits, most))
+	h.short.begin(min(shortBits, most))
+	h.far.begin(min(farBits, most))
 	h.buf, h.base, h.next, h.window = h.buf[:0], 1, 0, uint32(window)
+}
+
+// table has the places of hashes.
+type table struct {
+	all    []place
+	places []place // the part of all that is in use
+	shift  int     // of a hash of 64 bits, to the number of its place and the check bits below that
+}
+
+func newTable(bits int) table { return table{all: make([]place, 1<<bits)} }
+
+func (t *table) begin(bits int) {
+	t.places, t.shift = t.all[:1<<bits], 64-bits-checkBits
+	clear(t.places)
+}
+
+// at returns the place of a hash and its check bits.
+func (t *table) at(hash uint64) (*place, uint32) {
+	hash >>= t.shift & 63
+	return &t.places[hash>>checkBits], uint32(hash & checkMask)
+}
+
+// put makes the position the latest one with the hash.
+func (t *table) put(hash uint64, at uint32) {
+	p, check := t.at(hash)
+	p[1], p[0] = p[0], at<<checkBits|check
 }
 
 // drop forgets n bytes at the front.
@@ -67,24 +95,16 @@ func (h *history) drop(n int) {
 	h.next -= n
 }
 
-// hashLong returns the place in the table and the check bits below it.
-func hashLong(v uint64) uint64 { return v * 0xcf1bbcdcb7a56463 >> (64 - longBits - checkBits) }
-
-func hashShort(v uint64) uint64 {
-	return v << (64 - 8*shortLength) * 0x9e3779b185ebca87 >> (64 - shortBits - checkBits)
-}
+func hashLong(v uint64) uint64  { return v * 0xcf1bbcdcb7a56463 }
+func hashShort(v uint64) uint64 { return v << (64 - 8*shortLength) * 0x9e3779b185ebca87 }
 
 // insertTo puts all positions before i into the tables.
 func (h *history) insertTo(i int) {
 	for j := h.next; j < i; j++ {
 		v := binary.LittleEndian.Uint64(h.buf[j:])
-		at := (h.base + uint32(j)) << checkBits
-		hash := hashLong(v)
-		l := &h.long[hash>>checkBits]
-		l[1], l[0] = l[0], at|uint32(hash&checkMask)
-		hash = hashShort(v)
-		s := &h.short[hash>>checkBits]
-		s[1], s[0] = s[0], at|uint32(hash&checkMask)
+		at := h.base + uint32(j)
+		h.long.put(hashLong(v), at)
+		h.short.put(hashShort(v), at)
 	}
 	h.next = max(h.next, i)
 }
@@ -103,7 +123,6 @@ func (m match) end() int { return m.start + m.length }
 // there is.
 func (m *match) better(h *history, i, anchor, end int, distance uint32, cost int) {
 	from := i - int(distance)
-	// What is not longer than the best one has to be cheaper to be better: the byte at its end tells soon.
 	n := matchLength(h.buf, from, i, end)
 	if n < leastMatch {
 		return
@@ -142,15 +161,15 @@ func (h *history) find(i, anchor, end int, repeats *[3]uint32) (m match) {
 		return m
 	}
 	at := h.base + uint32(i)
-	hash := hashLong(v)
-	for _, e := range h.long[hash>>checkBits] {
-		if d := distance(e, at, uint32(hash&checkMask)); d-1 < most && v == binary.LittleEndian.Uint64(buf[i-int(d):]) {
+	place, check := h.long.at(hashLong(v))
+	for _, e := range place {
+		if d := distance(e, at, check); d-1 < most && v == binary.LittleEndian.Uint64(buf[i-int(d):]) {
 			m.better(h, i, anchor, end, d, newCost(d))
 		}
 	}
-	hash = hashShort(v)
-	for _, e := range h.short[hash>>checkBits] {
-		if d := distance(e, at, uint32(hash&checkMask)); d-1 < most && uint32(v) == binary.LittleEndian.Uint32(buf[i-int(d):]) {
+	place, check = h.short.at(hashShort(v))
+	for _, e := range place {
+		if d := distance(e, at, check); d-1 < most && uint32(v) == binary.LittleEndian.Uint32(buf[i-int(d):]) {
 			m.better(h, i, anchor, end, d, newCost(d))
 		}
 	}

@@ -20,8 +20,7 @@ type coder struct {
 	lastNorm [maxSymbols]int16
 	valid    bool // it is the one that was used last
 
-	newTable fseTable
-	newNorm  [maxSymbols]int16
+	newNorm [maxSymbols]int16
 
 	count [maxSymbols]uint32
 	codes []uint8

@@ -29,7 +29,13 @@ const (
 	blockCompressed
 )
 
-// A Writer writes frames, one after the other. It takes about 64 MiB and, for content of such a size, the window once.
+// Memory returns about how many bytes a Writer takes for frames with this window.
+func Memory(window int) int64 {
+	const tables = (1<<longBits+1<<shortBits)*8 + 1<<farBits*farEntries*8
+	return int64(window) + slack + tables + 4<<20
+}
+
+// A Writer writes frames, one after the other, each with the memory of the one before.
 type Writer struct {
 	w       io.Writer
 	history *history
@@ -71,7 +77,7 @@ func (w *Writer) Reset(dst io.Writer, size int64, window int) error {
 	if cap(w.history.buf) < w.limit {
 		w.history.buf = make([]byte, 0, w.limit)
 	}
-	w.history.begin(window)
+	w.history.begin(window, size)
 	w.parser.begin()
 	w.seqs.begin()
 	w.lits.begin()
