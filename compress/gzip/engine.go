@@ -48,6 +48,9 @@ type program struct {
 	variants, chunks [2]int
 	common           []int // sizes of chunks
 	new              func(e Engine, emit deflate.Emit) (deflate.Encoder, error)
+	// twins are the id and the variant of an engine, and those of another one that newTwins makes with it.
+	twins    [2]Engine
+	newTwins func(e Engine, emit [2]deflate.Emit) (deflate.Encoder, error)
 }
 
 const (
@@ -110,27 +113,47 @@ type resumer interface {
 	ResetAt(position int64, dict []byte)
 }
 
-// coder is an encoder whose blocks go to sink.
+// coder is an encoder whose blocks go to sink; those of a twin of the engine go to twin.
 type coder struct {
 	deflate.Encoder
-	engine Engine
-	sink   deflate.Emit
+	engines    [2]Engine // the second one is Verbatim where there is no twin
+	sink, twin deflate.Emit
 }
 
 func newCoder(e Engine) (*coder, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
-	c := &coder{engine: e}
+	c := &coder{engines: [2]Engine{e}}
 	var err error
 	c.Encoder, err = programs[e.ID].new(e, func(b *deflate.Block) error { return c.sink(b) })
 	return c, err
 }
 
+// newTwins returns the coder of two engines at once, which are twins.
+func newTwins(e, twin Engine) (*coder, error) {
+	c := &coder{engines: [2]Engine{e, twin}}
+	emit := [2]deflate.Emit{
+		func(b *deflate.Block) error { return c.sink(b) },
+		func(b *deflate.Block) error { return c.twin(b) },
+	}
+	var err error
+	c.Encoder, err = programs[e.ID].newTwins(e, emit)
+	return c, err
+}
+
+// twins reports whether an encoder can make the blocks of e and of another engine at once: where they differ seldom, one
+// search does for both.
+func (e Engine) twins(other Engine) bool {
+	p, q := programs[e.ID].twins, e
+	q.ID, q.Variant = p[1].ID, p[1].Variant
+	return p[1].ID != Verbatim && e.Variant == p[0].Variant && other == q && other.check() == nil
+}
+
 // begin makes c encode from a place of the member on, with what is before it.
 func (c *coder) begin(position int64, dict []byte, sink deflate.Emit) {
 	c.sink = sink
-	if r, ok := c.Encoder.(resumer); ok && position > 0 && c.engine.resumes() {
+	if r, ok := c.Encoder.(resumer); ok && position > 0 && c.engines[0].resumes() {
 		r.ResetAt(position, dict)
 		return
 	}

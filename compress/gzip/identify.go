@@ -16,6 +16,9 @@ const (
 	// leastPlain is more than the chunks that are common, so that the flush behind the first one is seen.
 	leastPlain = 1<<20 + 1
 
+	// manyMatches are matches of which no other level gives all.
+	manyMatches = 10_000
+
 	maxSurvivors = 3 // engines that a member is proven with at once, where the probe does not tell them apart
 	// Of a member with so few plain bytes, maxFitting engines that fit are tried on the next one; of a larger one, maxSurvivors.
 	smallMember = 64 << 10
@@ -80,29 +83,52 @@ func (f *finder) endRun() {
 	}
 }
 
-// fitting returns those engines that give the blocks of begin, at most limit.
+// fitting returns those engines that give the blocks of begin, at most limit. Where these have many matches, one engine that
+// fits leaves only those of its kin to try.
 func (f *finder) fitting(engines []Engine, begin []unit, limit int) []Engine {
 	var fit []Engine
+	decisive := matches(begin) >= manyMatches
 	for _, e := range engines {
 		if len(fit) == limit {
 			break
 		}
-		c, err := f.coders.take(e)
+		if decisive && len(fit) > 0 && !fit[0].kin(e) {
+			continue
+		}
+		c, err := f.coders.take(e, Engine{})
 		if err != nil {
 			continue // an engine that is no use here is none that fits
 		}
-		p := newProver(c, 0, nil)
+		p := newProver(c, 0, nil, 0)
 		for i := range begin {
 			if !p.take(&begin[i]) {
 				break
 			}
 		}
-		if !p.failed {
+		if !p.sides[0].failed {
 			fit = append(fit, e)
 			f.coders.put(c)
 		}
 	}
 	return fit
+}
+
+// kin reports whether e and other may give the same blocks for plain bytes in which there are many matches.
+func (e Engine) kin(other Engine) bool {
+	return e.Level == other.Level && e.Chunk == other.Chunk && programs[e.ID].short == programs[other.ID].short
+}
+
+// matches returns how many matches there are in begin.
+func matches(begin []unit) int {
+	n := 0
+	for i := range begin {
+		for _, t := range begin[i].block.Tokens {
+			if t.IsMatch() {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // verbatim returns the stream of a small member.

@@ -68,7 +68,7 @@ func (m *maker) member(i int) error {
 	if engine.ID == Verbatim {
 		return m.verbatim(member)
 	}
-	c, err := m.coders.take(engine)
+	c, err := m.coders.take(engine, Engine{})
 	if err != nil {
 		return err
 	}

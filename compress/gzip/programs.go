@@ -30,6 +30,10 @@ var programs = map[EngineID]program{
 		new: func(e Engine, emit deflate.Emit) (deflate.Encoder, error) {
 			return zlib.New(zlib.GNUGzip, e.Level, emit)
 		},
+		twins: [2]Engine{{ID: GNU}, {ID: BusyBox, Variant: 2}},
+		newTwins: func(e Engine, emit [2]deflate.Emit) (deflate.Encoder, error) {
+			return zlib.NewTwins(e.Level, emit)
+		},
 	},
 	BusyBox: {
 		name: "busybox", levels: [2]int{4, 9}, variants: [2]int{0, 2}, resumes: 4, short: true, unix: true,
@@ -44,12 +48,20 @@ var programs = map[EngineID]program{
 		new: func(e Engine, emit deflate.Emit) (deflate.Encoder, error) {
 			return klauspost.New(klauspost.Generation(e.Variant), e.Level, emit)
 		},
+		twins: [2]Engine{{ID: Klaus, Variant: int(klauspost.V1_18_1)}, {ID: Klaus, Variant: int(klauspost.V1_18_2)}},
+		newTwins: func(e Engine, emit [2]deflate.Emit) (deflate.Encoder, error) {
+			return klauspost.NewTwins(e.Level, 0, emit)
+		},
 	},
 	Pgzip: {
 		name: "pgzip", levels: [2]int{1, 6}, variants: [2]int{1, 4}, resumes: never,
 		chunks: [2]int{minChunk, maxChunk}, common: []int{klauspost.DefaultChunk, klauspost.UmociChunk},
 		new: func(e Engine, emit deflate.Emit) (deflate.Encoder, error) {
 			return klauspost.NewChunked(klauspost.Generation(e.Variant), e.Level, e.Chunk, emit)
+		},
+		twins: [2]Engine{{ID: Pgzip, Variant: int(klauspost.V1_18_1)}, {ID: Pgzip, Variant: int(klauspost.V1_18_2)}},
+		newTwins: func(e Engine, emit [2]deflate.Emit) (deflate.Encoder, error) {
+			return klauspost.NewTwins(e.Level, e.Chunk, emit)
 		},
 	},
 }

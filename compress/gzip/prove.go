@@ -32,82 +32,128 @@ const (
 )
 
 var (
-	errDone    = errors.New("all blocks of a part are there")
+	errDone    = errors.New("all blocks of a part are there") // or nobody wants more
 	errDiffers = errors.New("another block")
 )
 
 // prover compares the blocks of an encoder with those that were read.
 type prover struct {
 	*coder
-	queue  []*unit         // that the encoder has not given yet
+	sides []*side // of the engines that the encoder has
+}
+
+// side is what an engine has given so far.
+type side struct {
+	number int             // of the engine
+	queue  []*unit         // that it has not given yet
 	early  []deflate.Block // empty ones that it gave before they were read
 	lag    int64           // weight of queue
 	left   int             // blocks of the part in queue, once units ahead of it come; before that less than 0
-	done   bool
-	failed bool
+	done   bool            // it gave all of the part
+	failed bool            // it gave another block, or none in time
 }
 
-func newProver(c *coder, position int64, dict []byte) *prover {
-	p := &prover{coder: c, left: -1}
-	c.begin(position, dict, p.compare)
+// newProver returns a prover whose engines have numbers.
+func newProver(c *coder, position int64, dict []byte, numbers ...int) *prover {
+	p := &prover{coder: c}
+	for _, n := range numbers {
+		p.sides = append(p.sides, &side{number: n, left: -1})
+	}
+	c.begin(position, dict, p.sink(0))
+	if len(p.sides) > 1 {
+		c.twin = p.sink(1)
+	}
 	return p
 }
 
-func (p *prover) compare(b *deflate.Block) error {
-	switch {
-	case p.left == 0:
-		return errDone
-	case len(p.queue) == 0 && len(b.Tokens)+len(b.Raw) == 0 && len(p.early) < maxEarly:
-		early := *b
-		early.Header.Lengths = slices.Clone(b.Header.Lengths)
-		p.early = append(p.early, early)
-		return nil
-	case len(p.queue) == 0 || !b.Equal(&p.queue[0].block):
-		return errDiffers
-	}
-	p.lag -= p.queue[0].weight()
-	p.queue = p.queue[1:]
-	if p.left > 0 {
-		if p.left--; p.left == 0 {
+func (p *prover) sink(i int) deflate.Emit {
+	s := p.sides[i]
+	return func(b *deflate.Block) error {
+		if s.live() {
+			s.compare(b)
+		}
+		if !p.live() {
 			return errDone
 		}
+		return nil
 	}
-	return nil
+}
+
+func (s *side) live() bool { return !s.done && !s.failed }
+
+func (p *prover) live() bool { return slices.ContainsFunc(p.sides, (*side).live) }
+
+// compare compares a block that the engine gives.
+func (s *side) compare(b *deflate.Block) {
+	switch {
+	case len(s.queue) == 0 && len(b.Tokens)+len(b.Raw) == 0 && len(s.early) < maxEarly:
+		early := *b
+		early.Header.Lengths = slices.Clone(b.Header.Lengths)
+		s.early = append(s.early, early)
+		return
+	case len(s.queue) == 0 || !b.Equal(&s.queue[0].block):
+		s.failed = true
+		return
+	}
+	s.lag -= s.queue[0].weight()
+	s.queue = s.queue[1:]
+	if s.left > 0 {
+		s.left--
+		s.done = s.left == 0
+	}
+}
+
+// expect makes u the last block that the engine is to give.
+func (s *side) expect(u *unit) {
+	if u.ahead && s.left < 0 {
+		if s.left = len(s.queue); s.left == 0 {
+			s.done, s.failed = len(s.early) == 0, len(s.early) > 0
+			return
+		}
+	}
+	s.queue = append(s.queue, u)
+	s.lag += u.weight()
+	if len(s.early) > 0 {
+		first := s.early[0]
+		s.early = s.early[1:]
+		s.compare(&first)
+	}
+}
+
+// settle looks at what the engine has given of all up to u.
+func (s *side) settle(u *unit) {
+	if len(s.queue) > maxLag || s.lag > maxLagWeight && len(s.queue) > 2 {
+		s.failed = true
+	} else if u.block.Final {
+		s.done = len(s.queue)+len(s.early) == 0
+		s.failed = !s.done
+	}
 }
 
 // take gives u to the encoder, and reports whether it wants more.
 func (p *prover) take(u *unit) bool {
-	if u.ahead && p.left < 0 {
-		if p.left = len(p.queue); p.left == 0 {
-			p.done, p.failed = len(p.early) == 0, len(p.early) > 0
-			return false
+	p.each(func(s *side) { s.expect(u) })
+	if !p.live() {
+		return false
+	}
+	if err := p.encode(u); err != nil && !errors.Is(err, errDone) {
+		p.each(func(s *side) { s.failed = true })
+	}
+	p.each(func(s *side) { s.settle(u) })
+	return p.live()
+}
+
+// each does f with the engines that want more.
+func (p *prover) each(f func(*side)) {
+	for _, s := range p.sides {
+		if s.live() {
+			f(s)
 		}
 	}
-	p.queue = append(p.queue, u)
-	p.lag += u.weight()
-	var err error
-	if len(p.early) > 0 {
-		first := p.early[0]
-		p.early = p.early[1:]
-		err = p.compare(&first)
-	}
-	if err == nil {
-		err = p.encode(u)
-	}
-	switch {
-	case errors.Is(err, errDone):
-		p.done = true
-	case err != nil || len(p.queue) > maxLag || p.lag > maxLagWeight && len(p.queue) > 2:
-		p.failed = true
-	case u.block.Final:
-		p.done = len(p.queue)+len(p.early) == 0
-		p.failed = !p.done
-	}
-	return !p.done && !p.failed
 }
 
 func (p *prover) encode(u *unit) error {
-	if u.marker() && p.engine.flushes() {
+	if u.marker() && p.engines[0].flushes() {
 		return p.Flush()
 	}
 	if len(u.plain) > 0 {
@@ -124,17 +170,22 @@ func (p *prover) encode(u *unit) error {
 // coders keeps encoders that can be used again, at most maxCoders. They are large.
 type coders struct {
 	mu    sync.Mutex
-	free  map[Engine][]*coder
+	free  map[[2]Engine][]*coder
 	count int
 }
 
-func (s *coders) take(e Engine) (*coder, error) {
+// take returns an encoder of e, and of a twin if that is an engine.
+func (s *coders) take(e, twin Engine) (*coder, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if free := s.free[e]; len(free) > 0 {
-		s.free[e] = free[:len(free)-1]
+	key := [2]Engine{e, twin}
+	if free := s.free[key]; len(free) > 0 {
+		s.free[key] = free[:len(free)-1]
 		s.count--
 		return free[len(free)-1], nil
+	}
+	if twin.ID != Verbatim {
+		return newTwins(e, twin)
 	}
 	return newCoder(e)
 }
@@ -143,10 +194,10 @@ func (s *coders) put(c *coder) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.free == nil {
-		s.free = make(map[Engine][]*coder)
+		s.free = make(map[[2]Engine][]*coder)
 	}
 	if s.count < maxCoders {
-		s.free[c.engine] = append(s.free[c.engine], c)
+		s.free[c.engines] = append(s.free[c.engines], c)
 		s.count++
 	}
 }
@@ -278,13 +329,9 @@ func (p *proof) start(ctx context.Context) error {
 		return err
 	}
 	part := p.now
-	for _, e := range p.engines {
-		c, err := p.coders.take(e)
-		if err != nil {
-			p.share.release()
-			return err
-		}
-		part.provers = append(part.provers, newProver(c, part.start, part.dict))
+	if err := p.provers(part); err != nil {
+		p.share.release()
+		return err
 	}
 	p.group.Go(func() error {
 		defer p.share.release()
@@ -296,6 +343,27 @@ func (p *proof) start(ctx context.Context) error {
 		if err := send(ctx, part, u); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// provers makes the provers of all engines, with one encoder for two of them where they are twins.
+func (p *proof) provers(part *part) error {
+	paired := make([]bool, len(p.engines))
+	for i, e := range p.engines {
+		if paired[i] {
+			continue
+		}
+		numbers, twin := []int{i}, Engine{}
+		if j := slices.IndexFunc(p.engines, e.twins); j > i {
+			numbers, twin = append(numbers, j), p.engines[j]
+			paired[j] = true
+		}
+		c, err := p.coders.take(e, twin)
+		if err != nil {
+			return err
+		}
+		part.provers = append(part.provers, newProver(c, part.start, part.dict, numbers...))
 	}
 	return nil
 }
@@ -352,7 +420,7 @@ func (p *proof) work(part *part) error {
 		}
 		wanted = false
 		for _, prover := range part.provers {
-			if !prover.done && !prover.failed && prover.take(&u) {
+			if prover.live() && prover.take(&u) {
 				wanted = true
 			}
 		}
@@ -372,11 +440,12 @@ func (p *proof) work(part *part) error {
 func (p *proof) result(part *part) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, prover := range part.provers {
-		if prover.done {
-			p.coders.put(prover.coder)
-		} else {
-			p.failed[i] = true
+	for _, prover := range part.provers {
+		p.coders.put(prover.coder)
+		for _, s := range prover.sides {
+			if !s.done {
+				p.failed[s.number] = true
+			}
 		}
 	}
 	if !slices.Contains(p.failed, false) {

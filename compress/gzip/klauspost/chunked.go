@@ -31,14 +31,18 @@ type chunked struct {
 // long that is, if the chunk before was larger than [ChunkDictionary]; all are but those that a flush ends. So chunks can be
 // made in parallel.
 func NewChunked(generation Generation, level, size int, emit deflate.Emit) (deflate.Encoder, error) {
-	if size <= ChunkDictionary {
-		return nil, fmt.Errorf("chunks of %d bytes, want more than %d", size, ChunkDictionary)
-	}
 	e, err := New(generation, level, emit)
 	if err != nil {
 		return nil, err
 	}
-	return &chunked{encoder: e.(*encoder), size: size}, nil
+	return newChunked(e.(*encoder), size)
+}
+
+func newChunked(e *encoder, size int) (deflate.Encoder, error) {
+	if size <= ChunkDictionary {
+		return nil, fmt.Errorf("chunks of %d bytes, want more than %d", size, ChunkDictionary)
+	}
+	return &chunked{encoder: e, size: size}, nil
 }
 
 func (c *chunked) Reset(dict []byte) {

@@ -39,7 +39,8 @@ type encoder struct {
 	history history
 	matcher matcher
 	blocks  blocks
-	chunk   []byte // that is filled, of chunkSize at most
+	twin    *blocks // of NewTwins
+	chunk   []byte  // that is filled, of chunkSize at most
 }
 
 // matcher looks for matches. It has tables of places that it has seen.
@@ -84,6 +85,9 @@ func New(generation Generation, level int, emit deflate.Emit) (deflate.Encoder, 
 
 func (e *encoder) Reset(dict []byte) {
 	e.blocks.reset()
+	if e.twin != nil {
+		e.twin.reset()
+	}
 	e.chunk = e.chunk[:0]
 	e.history.forget()
 	if len(dict) > 0 {
@@ -112,7 +116,7 @@ func (e *encoder) Flush() error {
 	if err := e.encode(true); err != nil {
 		return err
 	}
-	return e.blocks.stored(nil)
+	return e.each(func(b *blocks) error { return b.stored(nil) })
 }
 
 // Close ends the stream with an empty Fixed block.
@@ -120,7 +124,7 @@ func (e *encoder) Close() error {
 	if err := e.encode(true); err != nil {
 		return err
 	}
-	return e.blocks.last()
+	return e.each((*blocks).last)
 }
 
 // encode makes blocks of the chunk. A flush ends the block.
@@ -132,13 +136,13 @@ func (e *encoder) encode(flush bool) error {
 		return nil
 	case len(chunk) >= smallChunk || !flush:
 		e.find(chunk)
-		return e.blocks.add(chunk, flush)
+		return e.each(func(b *blocks) error { return b.add(chunk, flush) })
 	}
 	e.history.forget()
 	if len(chunk) <= tinyChunk {
-		return e.blocks.stored(chunk)
+		return e.each(func(b *blocks) error { return b.stored(chunk) })
 	}
-	return e.blocks.addLiterals(chunk, flush)
+	return e.each(func(b *blocks) error { return b.addLiterals(chunk, flush) })
 }
 
 // find makes p part of the history and its tokens those of the next chunk.
