@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	// MaxTokens is how many tokens a block can have that a [Reader] takes: 16 times those of encoders with blocks of a fixed
-	// size, of 65,535 at most. Encoders that search for the best end of a block stay below it, too.
-	MaxTokens = 1 << 20
-	// MaxBlockSize is how many plain bytes such a block can have. It is about twice the 32,767 longest matches of zlib.
-	MaxBlockSize = 16 << 20
+	// MaxTokens is how many tokens a block can have that a [Reader] takes. Encoders with blocks of a fixed size have 65,535
+	// at most; those of klauspost/compress and Go 1.27 go on as long as the codes of a block are good enough.
+	MaxTokens = 4 << 20
+	// MaxBlockSize is how many plain bytes such a block can have: four times the 32,767 longest matches of zlib.
+	MaxBlockSize = 32 << 20
 
 	inputSize = 64 << 10 // bytes that are read at once
 	plainSize = 256 << 10
@@ -20,7 +20,7 @@ const (
 // Reader reads the blocks of a stream, and what they stand for. It takes the streams that zlib takes, and those with 31 or
 // 32 distances, of which the last two never occur; RFC 1951 and other decoders allow these.
 //
-// Memory is about 500 KiB, and for the largest block 40 MiB.
+// Memory is about 500 KiB, and for the largest block 70 MiB.
 type Reader struct {
 	bits bitReader
 	own  *bufio.Reader // for sources that are none

@@ -274,6 +274,7 @@ func TestTraps(t *testing.T) {
 		"two encoders":                 append(slices.Clone(whole), member(t, Engine{ID: Golang, Level: 1}, header, plain)...),
 		"a member without a known one": append(append(slices.Clone(whole), oddMember(t, header, "hand-made")...), whole...),
 		"zeros":                        member(t, six, header, make([]byte, 9<<20)),
+		"zeros in one block":           member(t, Engine{ID: Klaus, Level: 5, Variant: 4}, header, make([]byte, 30<<20)),
 		"noise":                        member(t, six, header, noise(1<<20)),
 		"fast noise":                   member(t, Engine{ID: Golang, Level: 1}, header, noise(1<<20)),
 	}

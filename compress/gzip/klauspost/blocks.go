@@ -21,6 +21,7 @@ const (
 type blocks struct {
 	emit       deflate.Emit
 	generation Generation
+	most       int           // tokens of a block
 	block      deflate.Block // what is given; its Header is that of the open block
 
 	// tokens has those of the open block, and from open on those of the chunk that comes next.
@@ -95,7 +96,7 @@ func (b *blocks) begin(literalsOnly bool) {
 // join makes the tokens of the chunk part of the open block.
 func (b *blocks) join(flush bool) error {
 	b.open = len(b.tokens)
-	if b.open > deflate.MaxTokens {
+	if b.open > b.most {
 		return ErrLongBlock
 	}
 	if flush {

@@ -78,7 +78,7 @@ func New(generation Generation, level int, emit deflate.Emit) (deflate.Encoder, 
 	default:
 		return nil, fmt.Errorf("level %d of klauspost/compress, want 1 to 6", level)
 	}
-	e.blocks.emit, e.blocks.generation = emit, generation
+	e.blocks.emit, e.blocks.generation, e.blocks.most = emit, generation, deflate.MaxTokens
 	e.history.init()
 	return e, nil
 }

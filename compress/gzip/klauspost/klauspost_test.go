@@ -220,7 +220,8 @@ func TestChunksEndWithAMarker(t *testing.T) {
 
 func TestLongBlockIsRefused(t *testing.T) {
 	// Few bytes that occur equally often and some matches, for which the codes of the first chunk are always good.
-	plain := make([]byte, 3*deflate.MaxTokens)
+	const most = 1 << 20
+	plain := make([]byte, 3*most)
 	for i, seed := 0, uint64(1); i < len(plain); i++ {
 		seed = seed*6364136223846793005 + 1442695040888963407
 		plain[i] = byte(seed >> 58)
@@ -229,10 +230,14 @@ func TestLongBlockIsRefused(t *testing.T) {
 		}
 	}
 	e := newEncoded(t, V1_18_2, 1, 0)
+	if e.Encoder.(*encoder).blocks.most != deflate.MaxTokens {
+		t.Error("blocks can have other numbers of tokens than a reader takes")
+	}
+	e.Encoder.(*encoder).blocks.most = most
 	if err := e.Write(plain); !errors.Is(err, ErrLongBlock) {
 		t.Errorf("got %v, want %v", err, ErrLongBlock)
 	}
-	if n := cap(e.Encoder.(*encoder).blocks.tokens); n > 2*deflate.MaxTokens {
+	if n := cap(e.Encoder.(*encoder).blocks.tokens); n > 2*most {
 		t.Errorf("room for %d tokens", n)
 	}
 	small := generated(1, 1000)

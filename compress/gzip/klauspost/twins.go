@@ -10,7 +10,7 @@ func NewTwins(level, chunk int, emit [2]deflate.Emit) (deflate.Encoder, error) {
 		return nil, err
 	}
 	first := e.(*encoder)
-	first.twin = &blocks{emit: emit[1], generation: V1_18_2}
+	first.twin = &blocks{emit: emit[1], generation: V1_18_2, most: deflate.MaxTokens}
 	if chunk == 0 {
 		return first, nil
 	}
