@@ -37,6 +37,10 @@ func Decode(b []byte) (*Recipe, error) {
 type decoder struct {
 	b   []byte
 	err error
+
+	flushes int // so far
+	changes int // of the engine
+	engine  int // of the last member that has one
 }
 
 func (d *decoder) fail(format string, args ...any) {
@@ -166,11 +170,23 @@ func (d *decoder) members(r *Recipe) {
 		if d.err != nil {
 			return
 		}
+		if d.change(m.Engine, r.Engines[m.Engine]); d.changes > maxChanges {
+			d.fail("the engine changes more than %d times", maxChanges)
+			return
+		}
 		d.member(&m, r.Engines[m.Engine], r.PlainSize)
 		r.Members = append(r.Members, m)
 	}
 	if d.err == nil && (headers < len(r.Headers) || engines < len(r.Engines)) {
 		d.fail("a header or an engine is not used")
+	}
+}
+
+// change counts the members whose engine is not that of the one before: making encoders is much work.
+func (d *decoder) change(number int, e Engine) {
+	if e.ID != Verbatim && number != d.engine {
+		d.changes++
+		d.engine = number
 	}
 }
 
@@ -199,7 +215,9 @@ func (d *decoder) member(m *Member, e Engine, plain int64) {
 		}
 	}
 	last := int64(0)
-	for range d.count("flushes", MaxRecipe, 1) {
+	n := d.count("flushes", maxFlushes-d.flushes, 1)
+	d.flushes += n
+	for range n {
 		last += d.number("a flush", m.Size-last)
 		m.Flushes = append(m.Flushes, last)
 	}

@@ -2,7 +2,9 @@ package gzip
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
+	"hash"
 	"io"
 	"testing"
 	"time"
@@ -69,20 +71,44 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
-// FuzzRecipe tries bytes as a recipe: they are refused, or are the ones that it is encoded as, and re-creation ends.
+// FuzzBroken changes valid blobs: bits are flipped, the end is cut, and bytes follow. There is a recipe that gives them again,
+// or none.
+func FuzzBroken(f *testing.F) {
+	blobs := seeds(f)
+	for i := range blobs {
+		f.Add(uint8(i), uint16(77*i), uint8(i), uint16(100*i), []byte("\x00rest"))
+	}
+	f.Fuzz(func(t *testing.T, number uint8, flip uint16, bits uint8, cut uint16, rest []byte) {
+		blob := bytes.Clone(blobs[int(number)%len(blobs)])
+		blob[int(flip)%len(blob)] ^= bits
+		blob = append(blob[:len(blob)-int(cut)%len(blob)], rest...)
+		var plain bytes.Buffer
+		r, err := Find(t.Context(), bytes.NewReader(blob), &plain, FindOptions{MaxPlain: 1 << 20, Parallel: 2})
+		if errors.Is(err, ErrNoRecipe) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkRecipe(t, r, blob, plain.Bytes(), 2)
+	})
+}
+
+// FuzzRecipe tries bytes as a recipe of any plain bytes: they are refused, or are the ones that it is encoded as, and
+// re-creation ends, with the blob of the digest or an error.
 func FuzzRecipe(f *testing.F) {
 	for _, blob := range seeds(f) {
 		if r, err := Find(f.Context(), bytes.NewReader(blob), io.Discard, FindOptions{}); err == nil {
-			f.Add(r.Encode())
+			f.Add(r.Encode(), text(5000, 11))
 		}
 	}
 	f.Add((&Recipe{
 		Size: 1 << 20, PlainSize: 1 << 20, Headers: [][]byte{{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3}},
 		Engines: []Engine{{ID: Golang, Level: 6}},
 		Members: []Member{{Size: 1 << 20, Checkpoints: []Checkpoint{{300_000, 2, 3}, {600_000, 100, 0}}}},
-	}).Encode())
-	plain := text(1<<20, 13)
-	f.Fuzz(func(t *testing.T, b []byte) {
+	}).Encode(), []byte(nil))
+	long := text(1<<20, 13)
+	f.Fuzz(func(t *testing.T, b, plain []byte) {
 		r, err := Decode(b)
 		if err != nil {
 			if !errors.Is(err, ErrRecipe) && !errors.Is(err, ErrUnknownEngine) {
@@ -93,25 +119,34 @@ func FuzzRecipe(f *testing.F) {
 		if !bytes.Equal(r.Encode(), b) {
 			t.Fatal("a recipe that was decoded and encoded is another one")
 		}
-		out := &counter{}
+		if r.Size > 64<<20 {
+			return // the work is no more than the size says, which is for the caller to know
+		}
+		out := &counter{hash: sha256.New()}
 		begin := time.Now()
-		err = Recreate(t.Context(), r, bytes.NewReader(plain), out, RecreateOptions{Parallel: 2})
+		err = Recreate(t.Context(), r, io.MultiReader(bytes.NewReader(plain), bytes.NewReader(long)), out, RecreateOptions{Parallel: 2})
 		if out.n > r.Size {
 			t.Errorf("%d bytes were written of a blob of %d", out.n, r.Size)
 		}
 		if took := time.Since(begin); took > time.Minute {
 			t.Errorf("it took %v", took)
 		}
-		if err == nil && out.n != r.Size {
-			t.Error("a blob of another size was re-created")
+		if err == nil && [sha256.Size]byte(out.hash.Sum(nil)) != r.Digest {
+			t.Error("another blob was re-created")
 		}
 	})
 }
 
-// counter counts what is written.
-type counter struct{ n int64 }
+// counter counts what is written, and hashes it if it has a hash.
+type counter struct {
+	n    int64
+	hash hash.Hash
+}
 
 func (c *counter) Write(p []byte) (int, error) {
 	c.n += int64(len(p))
+	if c.hash != nil {
+		c.hash.Write(p)
+	}
 	return len(p), nil
 }

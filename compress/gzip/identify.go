@@ -13,6 +13,10 @@ const (
 	// probeTokens and probePlain are how much of a member engines are tried on: wrong ones differ much earlier.
 	probeTokens = 150_000
 	probePlain  = 8 << 20
+	// leastUnits are blocks after which an encoder that decides late about the end of a block has given one, whatever their
+	// size, but if they have more bytes than maxProbe.
+	leastUnits = 4
+	maxProbe   = 64 << 20
 	// leastPlain is more than the chunks that are common, so that the flush behind the first one is seen.
 	leastPlain = 1<<20 + 1
 
@@ -29,13 +33,16 @@ const (
 func (f *finder) begin(ctx context.Context, m *Member) ([]unit, error) {
 	var units []unit
 	var last *unit
-	for tokens := 0; (tokens < probeTokens || f.size < leastPlain) && f.size < probePlain && len(units) < maxLag; {
+	tokens, weight := 0, int64(0)
+	for (tokens < probeTokens || f.size < leastPlain) && f.size < probePlain && len(units) < maxLag ||
+		len(units) < leastUnits && weight < maxProbe {
 		u, err := f.next(ctx, last)
 		if err != nil {
 			return nil, err
 		}
 		f.flushed(m, &u)
 		tokens += len(u.block.Tokens)
+		weight += u.weight()
 		units = append(units, u)
 		if u.block.Final {
 			break

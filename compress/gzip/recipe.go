@@ -11,6 +11,8 @@ const (
 
 	maxHeaders = 1 << 16
 	maxEngines = 1 << 8
+	maxFlushes = 1 << 18 // of all members
+	maxChanges = 1 << 7  // members with another engine than the one before
 
 	// checkpointGap is how many plain bytes there are at least before and between checkpoints.
 	checkpointGap = 256 << 10

@@ -58,8 +58,14 @@ func TestDecodeRefuses(t *testing.T) {
 		"a checkpoint after a flush":  {func(r *Recipe) { r.Members[0].Flushes = []int64{5} }, ErrRecipe},
 		"too many bits":               {func(r *Recipe) { r.Members[0].Checkpoints[0].Bits = 8 }, ErrRecipe},
 		"a flush of no engine":        {func(r *Recipe) { r.Members[2].Flushes = []int64{1} }, ErrRecipe},
-		"padding of 8 bits":           {func(r *Recipe) { r.Members[0].Padding = 128 }, ErrRecipe},
-		"zeros in the rest":           {func(r *Recipe) { r.Rest = []byte{0, 1} }, ErrRecipe},
+		"too many flushes":            {func(r *Recipe) { r.Members[1].Flushes = make([]int64, maxFlushes+1) }, ErrRecipe},
+		"too many changes": {func(r *Recipe) {
+			for range maxChanges {
+				r.Members = append(r.Members, Member{Engine: 0}, Member{Engine: 1})
+			}
+		}, ErrRecipe},
+		"padding of 8 bits": {func(r *Recipe) { r.Members[0].Padding = 128 }, ErrRecipe},
+		"zeros in the rest": {func(r *Recipe) { r.Rest = []byte{0, 1} }, ErrRecipe},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -93,8 +99,12 @@ func TestRecreateRefuses(t *testing.T) {
 		"other bits of a checkpoint":   {func(r *Recipe) { r.Members[0].Checkpoints[0].Bits ^= 1 }, plain, ErrMismatch},
 		"a block more to a checkpoint": {func(r *Recipe) { r.Members[0].Checkpoints[0].Blocks++ }, plain, ErrMismatch},
 		"blocks without end":           {func(r *Recipe) { r.Members[0].Checkpoints[1].Blocks = 1 << 30 }, plain, ErrMismatch},
-		"a plain byte less":            {func(*Recipe) {}, short(plain), io.ErrUnexpectedEOF},
-		"another plain byte":           {func(*Recipe) {}, append([]byte{plain[0] ^ 1}, plain[1:]...), ErrMismatch},
+		"blocks less to a checkpoint": {func(r *Recipe) {
+			// The plain bytes that the part does not want are more than there is room for.
+			r.Members[0].Checkpoints = []Checkpoint{{Plain: 8 << 20, Blocks: 1}}
+		}, plain, ErrMismatch},
+		"a plain byte less":  {func(*Recipe) {}, short(plain), io.ErrUnexpectedEOF},
+		"another plain byte": {func(*Recipe) {}, append([]byte{plain[0] ^ 1}, plain[1:]...), ErrMismatch},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

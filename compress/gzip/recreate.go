@@ -277,8 +277,12 @@ func (w *recreation) start(ctx context.Context, p *piece) error {
 		return ctx.Err()
 	}
 	w.group.Go(func() error {
-		defer close(p.out)
 		p.err = w.work(ctx, p)
+		close(p.out)
+		if p.err == nil {
+			for range p.in { // bytes that a wrong recipe has it not want
+			}
+		}
 		return p.err
 	})
 	return nil
