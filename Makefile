@@ -28,7 +28,7 @@ build:
 test:
 	$(GO) test $(TESTFLAGS) $$($(GO) list ./... | grep -v -e /compress/gzip -e /compress/zstdlong)
 	$(GO) test $(filter-out -race,$(TESTFLAGS)) ./compress/gzip/... ./compress/zstdlong
-	$(if $(filter -race,$(TESTFLAGS)),$(GO) test $(TESTFLAGS) -run='Checkpoints|Budget' ./compress/gzip)
+	$(if $(filter -race,$(TESTFLAGS)),$(GO) test $(TESTFLAGS) -run='Checkpoints|Budget|ManyMembersOf' ./compress/gzip)
 	cd cmd/e2e && $(GO) test -count=1 $(filter-out -race,$(TESTFLAGS)) ./...
 
 check: TESTFLAGS = -race

@@ -9,6 +9,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"sync"
 
 	"github.com/ferry-oci/ferry/compress/deflate"
 )
@@ -47,10 +48,14 @@ const (
 // written. Other errors are those of blob, plain and ctx.
 func Find(ctx context.Context, blob io.Reader, plain io.Writer, opts FindOptions) (*Recipe, error) {
 	f := newFinder(blob, plain, opts)
+	defer f.working.Wait()
 	for {
 		header, err := readHeader(f.src)
 		if err != nil {
 			if err = f.tail(err); err != nil {
+				return nil, err
+			}
+			if err := f.settle(ctx); err != nil {
 				return nil, err
 			}
 			return f.finish()
@@ -82,8 +87,13 @@ type finder struct {
 	searches int
 	carried  int64 // bytes that the recipe carries
 
-	crc  uint32
-	size int64 // plain bytes of the member
+	working sync.WaitGroup
+	batch   *batch   // that is filled
+	batches []*batch // that are worked on, in order
+
+	number int // of the member that is looked at
+	crc    uint32
+	size   int64 // plain bytes of the member
 }
 
 func newFinder(blob io.Reader, plain io.Writer, opts FindOptions) *finder {
@@ -117,13 +127,33 @@ func (r *hashReader) Read(p []byte) (int, error) {
 
 func (f *finder) fail(reason Reason, format string, args ...any) error {
 	return &NoRecipeError{
-		Reason: reason, Member: len(f.recipe.Members), Plain: f.recipe.PlainSize, Detail: fmt.Sprintf(format, args...),
+		Reason: reason, Member: f.number, Plain: f.recipe.PlainSize, Detail: fmt.Sprintf(format, args...),
 	}
+}
+
+// reading is a member of which the begin was read, or all.
+type reading struct {
+	number int
+	header []byte
+	units  []unit
+	probe  int // how many of units are enough to tell engines apart
+	size   int64
+}
+
+func (r *reading) whole() bool { return r.units[len(r.units)-1].block.Final }
+
+// probed returns what engines are tried on.
+func (r *reading) probed() []unit {
+	if r.whole() {
+		return r.units
+	}
+	return r.units[:r.probe]
 }
 
 // member reads the member behind header.
 func (f *finder) member(ctx context.Context, header []byte) error {
-	if len(f.recipe.Members) == MaxMembers {
+	f.number = len(f.recipe.Members)
+	if f.number == MaxMembers {
 		return f.fail(TooManyParts, "more than %d members", MaxMembers)
 	}
 	number, err := f.header(header)
@@ -132,36 +162,29 @@ func (f *finder) member(ctx context.Context, header []byte) error {
 	}
 	f.reader.Reset(f.src)
 	f.crc, f.size = 0, 0
-	m := &Member{Header: number}
-	begin, err := f.begin(ctx, m)
-	if err != nil {
+	f.recipe.Members = append(f.recipe.Members, Member{Header: number})
+	f.chosen = append(f.chosen, Engine{ID: undecided})
+	m := &f.recipe.Members[f.number]
+	r := &reading{number: f.number, header: header}
+	if err := f.begin(ctx, r, m); err != nil {
 		return err
 	}
-	whole := begin[len(begin)-1].block.Final
-	if whole { // then damage is told before engines are tried
-		if err := f.trailer(); err != nil {
+	if r.whole() {
+		if err := f.trailer(m); err != nil { // damage is told before engines are tried
 			return err
 		}
+		return f.give(ctx, r)
 	}
-	engine, err := f.identify(header, begin, m)
-	if err != nil {
+	if err := f.settle(ctx); err != nil {
 		return err
 	}
-	if !whole {
-		if f.run, err = f.prove(ctx, begin, m); err != nil {
-			return err
-		}
-		if err := f.trailer(); err != nil {
-			return err
-		}
+	if err := f.identify(r); err != nil {
+		return err
 	}
-	m.Size = f.size
-	if engine.ID != Verbatim { // whose stream has it
-		m.Padding = f.reader.Padding()
+	if f.run, err = f.prove(ctx, r.units, m); err != nil {
+		return err
 	}
-	f.recipe.Members = append(f.recipe.Members, *m)
-	f.chosen = append(f.chosen, engine)
-	return nil
+	return f.trailer(m)
 }
 
 // header returns the number of a header.
@@ -179,7 +202,8 @@ func (f *finder) header(header []byte) (int, error) {
 }
 
 // trailer reads the trailer of a member and checks it.
-func (f *finder) trailer() error {
+func (f *finder) trailer(m *Member) error {
+	m.Size, m.Padding = f.size, f.reader.Padding()
 	var got [trailerSize]byte
 	if _, err := io.ReadFull(f.src, got[:]); err != nil {
 		return f.readError(err)
@@ -270,7 +294,8 @@ func (f *finder) tail(err error) error {
 	default:
 		return err
 	}
-	if len(f.recipe.Members) == 0 {
+	f.number = len(f.recipe.Members)
+	if f.number == 0 {
 		return f.fail(NotGzip, "")
 	}
 	for {
@@ -294,7 +319,7 @@ func (f *finder) tail(err error) error {
 
 // finish returns the recipe.
 func (f *finder) finish() (*Recipe, error) {
-	f.endRun()
+	f.endRun(len(f.chosen))
 	r := f.recipe
 	r.Size, r.Digest, r.PlainDigest = f.blob.size, [sha256.Size]byte(f.blob.hash.Sum(nil)), [sha256.Size]byte(f.hash.Sum(nil))
 	carried := int64(len(r.Rest))

@@ -29,61 +29,71 @@ const (
 	maxFitting  = maxCoders
 )
 
-// begin reads the begin of a member, or all of a small one.
-func (f *finder) begin(ctx context.Context, m *Member) ([]unit, error) {
-	var units []unit
+// begin reads the begin of a member, or all of a small one. One that follows members of known engines is not small before it
+// is larger than probePlain.
+func (f *finder) begin(ctx context.Context, r *reading, m *Member) error {
 	var last *unit
-	tokens, weight := 0, int64(0)
-	for (tokens < probeTokens || f.size < leastPlain) && f.size < probePlain && len(units) < maxLag ||
-		len(units) < leastUnits && weight < maxProbe {
+	for tokens, weight := 0, int64(0); ; {
+		enough := (tokens >= probeTokens && f.size >= leastPlain || f.size >= probePlain || len(r.units) >= maxLag) &&
+			len(r.units) >= leastUnits || weight >= maxProbe
+		if enough && r.probe == 0 {
+			r.probe = len(r.units)
+		}
+		if enough && (len(f.run) == 0 || f.size >= probePlain || weight >= maxProbe || len(r.units) >= maxLag) {
+			break
+		}
 		u, err := f.next(ctx, last)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		f.flushed(m, &u)
 		tokens += len(u.block.Tokens)
 		weight += u.weight()
-		units = append(units, u)
+		r.units = append(r.units, u)
 		if u.block.Final {
 			break
 		}
-		last = &units[len(units)-1]
+		last = &r.units[len(r.units)-1]
 	}
-	return units, nil
+	r.size = f.size
+	return nil
 }
 
-// identify makes run what fits the begin of a member, too, and returns Verbatim for a member that the recipe carries. It is
-// in m then.
-func (f *finder) identify(header []byte, begin []unit, m *Member) (Engine, error) {
-	unknown := Engine{ID: undecided}
+// identify makes run what fits the member, or its begin, too. A member that nothing fits is carried by the recipe if that is
+// possible.
+func (f *finder) identify(r *reading) error {
+	f.number = r.number
+	begin := r.probed()
 	if fit := f.fitting(f.run, begin, len(f.run)); len(fit) > 0 {
 		f.run = fit
-		return unknown, nil
+		return nil
 	}
 	if f.searches++; f.searches > maxSearches {
-		return unknown, f.fail(TooManyParts, "members of too many encoders")
+		return f.fail(TooManyParts, "members of too many encoders")
 	}
 	limit := maxSurvivors
-	if f.size <= smallMember {
+	if r.size <= smallMember {
 		limit = maxFitting
 	}
-	if fit := f.fitting(candidates(header, begin), begin, limit); len(fit) > 0 {
-		f.endRun()
-		f.run, f.runFrom = fit, len(f.recipe.Members)
-		return unknown, nil
+	if fit := f.fitting(candidates(r.header, begin), begin, limit); len(fit) > 0 {
+		f.endRun(r.number)
+		f.run, f.runFrom = fit, r.number
+		return nil
 	}
-	if begin[len(begin)-1].block.Final {
-		if stream := f.verbatim(begin); stream != nil {
-			m.Stream, m.Flushes = stream, nil
-			return Engine{}, nil
+	if r.whole() {
+		m := &f.recipe.Members[r.number]
+		if stream := verbatim(begin, m.Padding); stream != nil {
+			m.Stream, m.Flushes, m.Padding = stream, nil, 0 // the stream has its padding
+			f.chosen[r.number] = Engine{}
+			return nil
 		}
 	}
-	return unknown, f.fail(NoEngine, "%s", describe(begin))
+	return f.fail(NoEngine, "%s", describe(begin))
 }
 
-// endRun names the engine of the members of a run: the first one that fits them all.
-func (f *finder) endRun() {
-	for i := f.runFrom; i < len(f.chosen); i++ {
+// endRun names the engine of the members of the run, which ends before member end: the first one that fits them all.
+func (f *finder) endRun(end int) {
+	for i := f.runFrom; i < end; i++ {
 		if f.chosen[i].ID == undecided {
 			f.chosen[i] = f.run[0]
 		}
@@ -139,7 +149,7 @@ func matches(begin []unit) int {
 }
 
 // verbatim returns the stream of a small member.
-func (f *finder) verbatim(units []unit) []byte {
+func verbatim(units []unit, padding uint8) []byte {
 	var b bytes.Buffer
 	w := deflate.NewWriter(&b)
 	for i := range units {
@@ -147,7 +157,7 @@ func (f *finder) verbatim(units []unit) []byte {
 			return nil
 		}
 	}
-	if err := w.Close(f.reader.Padding()); err != nil || b.Len() > maxVerbatim {
+	if err := w.Close(padding); err != nil || b.Len() > maxVerbatim {
 		return nil
 	}
 	return b.Bytes()
