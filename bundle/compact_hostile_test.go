@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"testing"
 
@@ -189,18 +190,18 @@ func checkDamage(t *testing.T, raw []byte, images ...string) {
 
 // FuzzRecipe puts any bytes in the place of a recipe: what is read is the blob, or an error.
 func FuzzRecipe(f *testing.F) {
-	fix := newFixture(f)
-	fix.image("quay.io/a/app:1", fix.plainImage(fix.noisy(1, 1000, 6)))
-	fix.encode = func(r *gzip.Recipe) []byte {
+	honest := newFixture(f)
+	honest.image("quay.io/a/app:1", honest.plainImage(honest.noisy(1, 100, 1)))
+	honest.encode = func(r *gzip.Recipe) []byte {
 		f.Add(r.Encode())
 		return r.Encode()
 	}
-	forgeCompact(f, fix.compact(), nil)
+	forgeCompact(f, honest.compact(), nil)
 	f.Fuzz(func(t *testing.T, recipe []byte) {
-		fix := newFixture(t)
-		fix.image("quay.io/a/app:1", fix.plainImage(fix.noisy(1, 1000, 6)))
+		fix := *honest
+		fix.t, fix.blobs = t, maps.Clone(honest.blobs)
 		fix.encode = func(*gzip.Recipe) []byte { return recipe }
-		raw := forgeCompact(t, fix.compact(), nil).write(t)
+		raw := forgeCompact(t, &fix, nil).write(t)
 		b, err := openBytes(t, raw, Options{})
 		if err != nil {
 			if !isBundleError(err) {
