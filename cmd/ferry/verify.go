@@ -138,6 +138,7 @@ func verifyFile(ctx context.Context, path string, jobs int, std *stdio) (r *bund
 	if err := dropCache(f); err != nil {
 		std.say("%s: some of it may be read from memory and not from the disk: %v", path, err)
 	}
+	limitGarbage() // what is re-created of a compact bundle leaves as much as it needs
 	p := std.progress("verify", size)
 	o.Progress = p.add
 	defer p.end()
