@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -200,7 +201,7 @@ func TestWriteAllRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			whole := f.open(w)
-			opened, closed := 0, 0
+			var opened, closed atomic.Int32 // frames are encoded side by side
 			open := func(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
 				r, err := whole(ctx, d)
 				if err == nil && d.Digest == test.blob.Digest {
@@ -213,8 +214,8 @@ func TestWriteAllRefuses(t *testing.T) {
 				if err != nil {
 					return nil, err
 				}
-				opened++
-				return closer{r, func() { closed++ }}, nil
+				opened.Add(1)
+				return closer{r, func() { closed.Add(1) }}, nil
 			}
 			err = w.WriteAll(t.Context(), open)
 			if again := w.Close(); err == nil {
@@ -223,8 +224,8 @@ func TestWriteAllRefuses(t *testing.T) {
 			if !errors.Is(err, test.want) {
 				t.Errorf("%v, want %v", err, test.want)
 			}
-			if opened != closed {
-				t.Errorf("%d readers opened, %d closed", opened, closed)
+			if opened.Load() != closed.Load() {
+				t.Errorf("%d readers opened, %d closed", opened.Load(), closed.Load())
 			}
 		})
 	}

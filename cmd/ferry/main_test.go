@@ -11,6 +11,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"ferry": main})
 }
 
+// raceExit keeps a ferry with the race detector from waiting for a second before it ends, as it does for goroutines that
+// are left: there are a thousand runs of ferry in the tests.
+var raceExit = [2]string{"GORACE", "atexit_sleep_ms=20"}
+
 // TestScripts runs the stories of testdata/script. Besides ferry they have the commands of script_test.go.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{

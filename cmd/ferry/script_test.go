@@ -44,6 +44,7 @@ func setUpStory(env *testscript.Env) error {
 	}
 	// No credentials of the machine, and no proxy of it either.
 	env.Setenv("HOME", env.WorkDir)
+	env.Setenv(raceExit[0], raceExit[1])
 	env.Setenv("DOCKER_CONFIG", "")
 	env.Setenv("REGISTRY_AUTH_FILE", "")
 	env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)

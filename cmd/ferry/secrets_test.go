@@ -85,7 +85,7 @@ func (w *secretWorld) newRegistry() *registrytest.Server {
 func (w *secretWorld) ferry(stdin string, args ...string) bool {
 	w.Helper()
 	cmd := exec.CommandContext(w.Context(), "ferry", args...)
-	cmd.Dir, cmd.Env = w.home, append([]string{"HOME=" + w.home, "PATH=" + os.Getenv("PATH")}, w.env...)
+	cmd.Dir, cmd.Env = w.home, append([]string{"HOME=" + w.home, "PATH=" + os.Getenv("PATH"), strings.Join(raceExit[:], "=")}, w.env...)
 	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	w.said.Write(out)
