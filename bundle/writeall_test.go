@@ -205,7 +205,10 @@ func TestWriteAllRefuses(t *testing.T) {
 			open := func(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
 				r, err := whole(ctx, d)
 				if err == nil && d.Digest == test.blob.Digest {
-					raw, _ := io.ReadAll(r)
+					var raw []byte
+					if raw, err = io.ReadAll(r); err != nil { // called off, as another frame has failed
+						return nil, errors.Join(err, r.Close())
+					}
 					var content io.Reader
 					if content, err = test.content(raw); err == nil {
 						r = io.NopCloser(content)
