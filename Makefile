@@ -27,10 +27,10 @@ build:
 # encoders themselves, which are of one goroutine, and the tests in ENCODING. Of those it gets what works on several at once.
 RACE     = $(filter -race,$(TESTFLAGS))
 NORACE   = $(filter-out -race,$(TESTFLAGS))
-ENCODING = Forged|Ungzip|TestLongFrames|EachByteFlipped|TestTruncated
+ENCODING = Forged|Ungzip|TestLongFrames|EachByteFlipped|TestTruncated|ContentIDForEver|TestWriteAll$$|TestScripts/.*compact
 test:
 	$(GO) test $(TESTFLAGS) $(if $(RACE),-skip='$(ENCODING)') $$($(GO) list ./... | grep -v -e /compress/gzip -e /compress/zstdlong)
-	$(if $(RACE),$(GO) test $(NORACE) -run='$(ENCODING)' ./bundle ./compress)
+	$(if $(RACE),$(GO) test $(NORACE) -run='$(ENCODING)' ./bundle ./compress ./cmd/ferry)
 	$(GO) test $(NORACE) ./compress/gzip/... ./compress/zstdlong
 	$(if $(RACE),$(GO) test $(TESTFLAGS) -run='Checkpoints|Budget' ./compress/gzip)
 	cd cmd/e2e && $(GO) test -count=1 $(NORACE) ./...
