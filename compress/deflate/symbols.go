@@ -70,6 +70,25 @@ func (t Token) Symbol() int {
 	return 257 + int(lengthSymbol[t>>16&0xff])
 }
 
+// CountSymbols stores how often each symbol of the literal and the distance code occurs in tokens, without the end of the
+// block. No match of them is long.
+func CountSymbols(literals *[MaxLiterals]uint32, distances *[DistanceCodes]uint32, tokens []Token) {
+	clear(literals[:])
+	clear(distances[:])
+	var lengths [256]uint32
+	for _, t := range tokens {
+		if t < EndOfBlock {
+			literals[t]++
+		} else {
+			lengths[t>>16&0xff]++
+			distances[t.DistanceSymbol()]++
+		}
+	}
+	for i, n := range lengths {
+		literals[Match(MinMatch+i, 1).Symbol()] += n
+	}
+}
+
 // DistanceSymbol returns the symbol of the distance of a match, 0 to 29.
 func (t Token) DistanceSymbol() int {
 	return int(distanceSymbol(uint32(t) & (WindowSize - 1)))

@@ -86,20 +86,7 @@ type symbols struct{ literals, distances int }
 
 // count counts the symbols of tokens and the end of the block.
 func (b *blocks) count(tokens []deflate.Token) symbols {
-	clear(b.literals[:])
-	clear(b.distances[:])
-	var lengths [256]uint32
-	for _, t := range tokens {
-		if t < deflate.EndOfBlock {
-			b.literals[t]++
-		} else {
-			lengths[t>>16&0xff]++
-			b.distances[t.DistanceSymbol()]++
-		}
-	}
-	for i, n := range lengths {
-		b.literals[deflate.Match(deflate.MinMatch+i, 1).Symbol()] += n
-	}
+	deflate.CountSymbols(&b.literals, &b.distances, tokens)
 	return b.used()
 }
 

@@ -1,5 +1,5 @@
 // Package huffman makes the codes of dynamic blocks as Go's compress/flate and klauspost/compress/flate do, and writes their
-// lengths as those do. zlib's codes are made by another rule.
+// lengths as those do. zlib's codes are made by another rule, and their lengths written in the same runs.
 package huffman
 
 import (
@@ -112,10 +112,11 @@ func (t *Builder) trace(n, limit int) {
 	}
 }
 
-// Header stores in h how the code lengths are written.
+// Header stores in h how the code lengths are written, those of literals and of distances in a row: runs go on from the
+// former to the latter.
 func (t *Builder) Header(h *deflate.Header, lengths []uint8) {
 	var counts [len(h.CodeLengths)]uint32
-	h.Lengths = appendRuns(h.Lengths[:0], lengths)
+	h.Lengths = AppendRuns(h.Lengths[:0], lengths)
 	for _, l := range h.Lengths {
 		counts[l.Symbol]++
 	}
@@ -126,9 +127,9 @@ func (t *Builder) Header(h *deflate.Header, lengths []uint8) {
 	}
 }
 
-// appendRuns appends to dst the symbols in which lengths are written. A run takes as much as it can, and the next one of
-// the same length begins with what is left; runs go on from literals to distances.
-func appendRuns(dst []deflate.LengthSymbol, lengths []uint8) []deflate.LengthSymbol {
+// AppendRuns appends to dst the symbols in which lengths are written. A run takes as much as it can, and the next one of
+// the same length begins with what is left.
+func AppendRuns(dst []deflate.LengthSymbol, lengths []uint8) []deflate.LengthSymbol {
 	for len(lengths) > 0 {
 		length, n := lengths[0], 1
 		for n < len(lengths) && lengths[n] == length {

@@ -14,19 +14,7 @@ type counts struct {
 
 // count counts the symbols of tokens, without the end of the block.
 func (c *counts) count(tokens []deflate.Token) {
-	var lengths [256]uint32
-	*c = counts{}
-	for _, t := range tokens {
-		if t < deflate.EndOfBlock {
-			c.literals[t]++
-		} else {
-			lengths[t>>16&0xff]++
-			c.distances[t.DistanceSymbol()]++
-		}
-	}
-	for i, n := range lengths {
-		c.literals[deflate.Match(deflate.MinMatch+i, 1).Symbol()] += n
-	}
+	deflate.CountSymbols(&c.literals, &c.distances, tokens)
 }
 
 // countBytes counts literals.

@@ -78,20 +78,7 @@ func (b *blocks) stored(raw []byte, final bool) error {
 
 // count counts the symbols of tokens and the end of the block.
 func (b *blocks) count(tokens []deflate.Token) {
-	clear(b.literals[:])
-	clear(b.distances[:])
-	var lengths [256]uint32
-	for _, t := range tokens {
-		if t < deflate.EndOfBlock {
-			b.literals[t]++
-		} else {
-			lengths[t>>16&0xff]++
-			b.distances[t.DistanceSymbol()]++
-		}
-	}
-	for i, n := range lengths {
-		b.literals[deflate.Match(deflate.MinMatch+i, 1).Symbol()] += n
-	}
+	deflate.CountSymbols(&b.literals, &b.distances, tokens)
 	b.literals[deflate.EndOfBlock] = 1
 }
 

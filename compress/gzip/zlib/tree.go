@@ -1,6 +1,9 @@
 package zlib
 
-import "github.com/ferry-oci/ferry/compress/deflate"
+import (
+	"github.com/ferry-oci/ferry/compress/deflate"
+	"github.com/ferry-oci/ferry/compress/gzip/huffman"
+)
 
 const maxNodes = 2 * deflate.MaxLiterals
 
@@ -138,8 +141,8 @@ func (t *tree) flatten(dst []uint8, counts []int, symbols, tooDeep int) {
 // header makes the header that tells the code lengths of literals and distances.
 func (t *tree) header(h *deflate.Header, literals, distances []uint8) {
 	h.Literals, h.Distances = len(literals), len(distances)
-	h.Lengths = appendRuns(h.Lengths[:0], literals)
-	h.Lengths = appendRuns(h.Lengths, distances)
+	h.Lengths = huffman.AppendRuns(h.Lengths[:0], literals)
+	h.Lengths = huffman.AppendRuns(h.Lengths, distances)
 
 	var counts [len(h.CodeLengths)]uint32
 	for _, l := range h.Lengths {
@@ -150,51 +153,4 @@ func (t *tree) header(h *deflate.Header, literals, distances []uint8) {
 	for h.Codes > 4 && h.CodeLengths[deflate.CodeLengthOrder[h.Codes-1]] == 0 {
 		h.Codes--
 	}
-}
-
-// appendRuns appends the symbols that tell lengths: a length that occurs at least three times more is copied, 3 to 6 times
-// each, and zeros are told 3 to 138 at once.
-func appendRuns(dst []deflate.LengthSymbol, lengths []uint8) []deflate.LengthSymbol {
-	for len(lengths) > 0 {
-		value, n := lengths[0], 1
-		for n < len(lengths) && lengths[n] == value {
-			n++
-		}
-		lengths = lengths[n:]
-		if value == 0 {
-			dst = appendZeros(dst, n)
-			continue
-		}
-		dst = append(dst, deflate.LengthSymbol{Symbol: value})
-		for n--; n > 0; {
-			count := min(n, 6)
-			n -= count
-			if count >= 3 {
-				dst = append(dst, deflate.LengthSymbol{Symbol: 16, Extra: uint8(count - 3)})
-				continue
-			}
-			for range count {
-				dst = append(dst, deflate.LengthSymbol{Symbol: value})
-			}
-		}
-	}
-	return dst
-}
-
-func appendZeros(dst []deflate.LengthSymbol, n int) []deflate.LengthSymbol {
-	for n > 0 {
-		count := min(n, 138)
-		n -= count
-		switch {
-		case count >= 11:
-			dst = append(dst, deflate.LengthSymbol{Symbol: 18, Extra: uint8(count - 11)})
-		case count >= 3:
-			dst = append(dst, deflate.LengthSymbol{Symbol: 17, Extra: uint8(count - 3)})
-		default:
-			for range count {
-				dst = append(dst, deflate.LengthSymbol{})
-			}
-		}
-	}
-	return dst
 }
