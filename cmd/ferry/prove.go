@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ferry-oci/ferry/bundle"
@@ -79,7 +78,7 @@ func gzipLayers(roots []*oci.Node) (configs, layers []oci.Descriptor) {
 	for _, root := range roots {
 		_ = root.Walk(func(n *oci.Node) error { // never fails, since the function does not
 			c := n.Manifest.Config
-			if c == nil || c.MediaType != ocispec.MediaTypeImageConfig && c.MediaType != oci.MediaTypeDockerConfig {
+			if c == nil || !oci.IsImageConfig(c.MediaType) {
 				return nil
 			}
 			configs = add(configs, *c)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -82,14 +81,13 @@ func (s *sealer) writeAll(ctx context.Context, w *bundle.Writer) error {
 // limitHeap keeps garbage from adding as much again to the memory of the encoders, until the function that it returns. The
 // library for xz takes more than that anyway.
 func (s *sealer) limitHeap() (restore func()) {
-	before := debug.SetMemoryLimit(-1)
-	if s.options.Format == compress.XZ || before < math.MaxInt64 { // GOMEMLIMIT is set
+	if s.options.Format == compress.XZ || heapLimited() {
 		return func() {}
 	}
 	debug.FreeOSMemory() // what the proof has left
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	debug.SetMemoryLimit(int64(m.HeapAlloc) + s.options.MaxMemory + spareHeap)
+	before := debug.SetMemoryLimit(int64(m.HeapAlloc) + s.options.MaxMemory + spareHeap)
 	return func() { debug.SetMemoryLimit(before) }
 }
 

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"os"
-	"runtime/debug"
 
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
@@ -53,17 +51,6 @@ func (p *packedFile) inOrder() oci.Source {
 		p.pass = p.NewPass()
 	}
 	return p.pass
-}
-
-// unpackHeap is how large the heap becomes before what is garbage is collected at once, in bytes: half as much again as
-// unpacking a compact bundle needs. Without that, garbage would take as much as all the rest.
-const unpackHeap = 400 << 20
-
-// limitGarbage holds the heap to unpackHeap, unless GOMEMLIMIT says something else.
-func limitGarbage() {
-	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(unpackHeap)
-	}
 }
 
 func (p *packedFile) Close() error {

@@ -2,6 +2,7 @@ package zstdlong
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/bits"
@@ -50,13 +51,12 @@ type Writer struct {
 	limit  int   // of the buffer
 	most   int   // bytes of a block
 	out    []byte
-	begun  bool
 	failed error
 }
 
 // NewWriter returns a Writer. Reset must come before the first frame.
 func NewWriter() *Writer {
-	w := &Writer{history: newHistory(), sum: xxhash.New(), failed: fmt.Errorf("zstdlong: no frame was begun")}
+	w := &Writer{history: newHistory(), sum: xxhash.New(), failed: errors.New("zstdlong: no frame was begun")}
 	w.seqs.init()
 	return w
 }
@@ -71,7 +71,7 @@ func (w *Writer) Reset(dst io.Writer, size int64, window int) error {
 		return fmt.Errorf("zstdlong: window of %d bytes: must be %d to %d", window, MinWindow, MaxWindow)
 	}
 	window = 1 << bits.Len(uint(max(MinWindow, min(int64(window), size))-1))
-	w.w, w.size, w.taken, w.done, w.begun, w.failed = dst, size, 0, 0, false, nil
+	w.w, w.size, w.taken, w.done, w.failed = dst, size, 0, 0, nil
 	w.most = min(window, maxBlock)
 	w.limit = int(min(int64(window)+slack, max(size, 1)))
 	if cap(w.history.buf) < w.limit {
@@ -136,7 +136,7 @@ func (w *Writer) Close() error {
 	if w.failed != nil {
 		return w.failed
 	}
-	w.failed = fmt.Errorf("zstdlong: the frame has ended")
+	w.failed = errors.New("zstdlong: the frame has ended")
 	_, err := w.w.Write(binary.LittleEndian.AppendUint32(nil, uint32(w.sum.Sum64())))
 	return err
 }
@@ -155,13 +155,12 @@ func (w *Writer) block() error {
 	const header = 3
 	start := len(w.out)
 	w.out = append(w.out, 0, 0, 0)
-	kind, size := blockCompressed, 0
 	repeats := w.parser.repeats
 	ok, err := w.encode()
 	if err != nil {
 		return err
 	}
-	size = len(w.out) - start - header
+	kind, size := blockCompressed, len(w.out)-start-header
 	if !ok || size >= len(plain) { // what a decoder knows is what it knew before
 		w.parser.repeats = repeats
 		w.seqs.begin()
