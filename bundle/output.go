@@ -9,13 +9,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/ferry-oci/ferry/oci/durable"
 )
-
-// sumSuffix is what NAME.sha256 adds to the bundle's name.
-const sumSuffix = ".sha256"
 
 // partialSuffix marks an output that is not whole.
 const partialSuffix = ".partial"
@@ -100,14 +96,14 @@ func (o *Output) Commit() (err error) {
 		return err
 	}
 	// An old list must not stand beside the new bundle, nor the new list beside an old bundle.
-	if err := os.Remove(o.path + sumSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(SumFile(o.path)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	if err := os.Rename(o.file.Name(), o.path); err != nil {
 		return err
 	}
-	list := fmt.Sprintf("%s  %s\n", o.Sum(), filepath.Base(o.path))
-	return durable.WriteFile(o.path+sumSuffix, []byte(list)) // which syncs the folder, for the bundle's name too
+	list := sumsText(filepath.Base(o.path), 0, nil, o.Sum())
+	return durable.WriteFile(SumFile(o.path), list) // which syncs the folder, for the bundle's name too
 }
 
 // Abort removes the unfinished file.
@@ -115,35 +111,3 @@ func (o *Output) Abort() {
 	o.file.Close()
 	os.Remove(o.file.Name())
 }
-
-// SumFile returns the name of the checksum file of the bundle path.
-func SumFile(path string) string { return path + sumSuffix }
-
-// ReadSum returns the sha256 that NAME.sha256 gives for the bundle path, or an error that is os.ErrNotExist when
-// there is no such file. A list made by sha256sum, in text or binary mode, with LF or CRLF, is taken; a list of one
-// line is that of the bundle even when both were renamed.
-func ReadSum(path string) (sum [32]byte, err error) {
-	raw, err := durable.ReadFile(path+sumSuffix, maxSumFile)
-	if errors.Is(err, durable.ErrTooLarge) {
-		err = corrupt(filepath.Base(path)+sumSuffix, "%v", err)
-	}
-	if err != nil {
-		return sum, err
-	}
-	lines := strings.Split(strings.TrimRight(string(raw), "\r\n"), "\n")
-	for _, line := range lines {
-		digits, name, _ := strings.Cut(strings.TrimRight(line, "\r"), " ")
-		if strings.TrimLeft(name, " *") != filepath.Base(path) && len(lines) > 1 {
-			continue
-		}
-		raw, err := hex.DecodeString(digits)
-		if err != nil || len(raw) != len(sum) {
-			return sum, corrupt(filepath.Base(path)+sumSuffix, "%.80q is no sha256", digits)
-		}
-		return [32]byte(raw), nil
-	}
-	return sum, corrupt(filepath.Base(path)+sumSuffix, "it does not name %s", filepath.Base(path))
-}
-
-// maxSumFile is the largest checksum file that is read.
-const maxSumFile = 1 << 20
