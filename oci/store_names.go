@@ -20,6 +20,9 @@ import (
 const (
 	// annotationContainerd is where containerd looks for the full name of an image in an image layout.
 	annotationContainerd = "io.containerd.image.name"
+	// AnnotationReferrer has the full name, with a tag of cosign's, of an entry of index.json that must not have one in the
+	// places where loaders look for images to unpack.
+	AnnotationReferrer = "io.github.ferry-oci.referrer"
 	// maxIndexFile is the largest index.json that is read, in bytes: some 200,000 names.
 	maxIndexFile = 128 << 20
 	// namesInterval is how long new names may stay in memory while more come.
@@ -118,13 +121,20 @@ func (x *nameIndex) lookup(name string) (Descriptor, bool) {
 	return x.index.Manifests[i], true
 }
 
-func (x *nameIndex) put(name string, d Descriptor) {
+// Named returns d as the entry of an index.json by which an image has its full name, for the tools of the specification
+// and for containerd.
+func Named(d Descriptor, name string) Descriptor {
 	d.Annotations = maps.Clone(d.Annotations)
 	if d.Annotations == nil {
 		d.Annotations = map[string]string{}
 	}
 	d.Annotations[ocispec.AnnotationRefName] = name
 	d.Annotations[annotationContainerd] = name
+	return d
+}
+
+func (x *nameIndex) put(name string, d Descriptor) {
+	d = Named(d, name)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.changed = true
