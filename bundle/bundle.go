@@ -41,13 +41,19 @@ type Damage struct {
 	Offset int64  `json:"offset"`
 	Length int64  `json:"length"`
 	Reason string `json:"reason"`
+	// Volume is where in the volumes of the bundle the range begins. It is nil for a bundle that is one file.
+	Volume *VolumePlace `json:"volume,omitempty"`
 }
 
 func (d Damage) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", d.Member, d.Reason)
 	if d.Length > 0 {
-		fmt.Fprintf(&b, " (bytes %d to %d of the file)", d.Offset, d.Offset+d.Length-1)
+		fmt.Fprintf(&b, " (bytes %d to %d of the file", d.Offset, d.Offset+d.Length-1)
+		if d.Volume != nil {
+			fmt.Fprintf(&b, ": from byte %d of %s on", d.Volume.Offset, d.Volume.Name)
+		}
+		b.WriteString(")")
 	}
 	return b.String()
 }

@@ -37,6 +37,7 @@ type Bundle struct {
 	layout *layout
 	table  *compress.Table
 	plain  *compress.Reader
+	set    *Set                  // that is read; nil: not known
 	blobs  map[digest.Digest]int // number, see Head.Blob
 	damage []Damage
 
@@ -50,6 +51,7 @@ type Bundle struct {
 // Errors: ErrNotBundle, ErrVersion, and ErrCorrupt as a *DamageError.
 func Open(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Bundle, error) {
 	b := &Bundle{again: o.recreating()}
+	b.set, _ = r.(*Set)
 	table, err := b.openTable(r, size, o)
 	if err != nil {
 		return nil, err
@@ -60,7 +62,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Bundle, e
 		return nil, err
 	}
 	if len(b.damage) > 0 && !o.Lenient {
-		return nil, &DamageError{Damage: b.damage[0]}
+		return nil, &DamageError{Damage: b.place(b.damage[0])}
 	}
 	b.blobs = b.layout.head.positions()
 	if err := b.loadRecipes(ctx); err != nil && (!o.Lenient || !errors.Is(err, ErrCorrupt)) {
@@ -327,7 +329,24 @@ func (b *Bundle) Head() *Head { return b.layout.head }
 func (b *Bundle) ContentID() string { return b.layout.contentID() }
 
 // Damage returns what was wrong with the frame of a bundle that was opened leniently, and with recipes of blobs.
-func (b *Bundle) Damage() []Damage { return append(slices.Clip(b.damage), b.recipes.damage()...) }
+func (b *Bundle) Damage() []Damage {
+	all := slices.Concat(b.damage, b.recipes.damage())
+	for i, d := range all {
+		all[i] = b.place(d)
+	}
+	return all
+}
+
+// place returns d with its place in the volumes.
+func (b *Bundle) place(d Damage) Damage {
+	if b.set == nil || d.Length == 0 {
+		return d
+	}
+	if at := b.set.Where(d.Offset); at.Name != "" {
+		d.Volume = &at
+	}
+	return d
+}
 
 // Open returns the content of the blob d from offset on, as oci.Source. The member's tar header is checked first. A blob that
 // has to be re-created is so from its begin, whatever the offset, which takes as long; see Pass for many of them.
@@ -384,7 +403,7 @@ func (b *Bundle) blobError(i int, err error) error {
 	if d.Length == 0 {
 		d.Offset, d.Length = fileRange(b.table, m.Offset, span(m.Size))
 	}
-	return &DamageError{Damage: d, Err: err}
+	return &DamageError{Damage: b.place(d), Err: err}
 }
 
 // fileRange returns the range of the file that holds the n plain bytes from offset on.

@@ -628,6 +628,9 @@ func (v *verifier) report(ctx context.Context) (*Report, error) {
 	if want := v.options.Sum; want != nil && len(r.Damage) == 0 && r.FileSum != hex.EncodeToString(want[:]) {
 		r.Damage = append(r.Damage, Damage{Member: wholeFile, Reason: fmt.Sprintf("its sha256 is %s, want %x", r.FileSum, want[:])})
 	}
+	for i, d := range r.Damage {
+		r.Damage[i] = v.bundle.place(d)
+	}
 	slices.SortStableFunc(r.Damage, func(a, b Damage) int { return cmp.Compare(a.Offset, b.Offset) })
 	return r, nil
 }

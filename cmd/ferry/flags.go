@@ -149,6 +149,16 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// atLeastArgs is for commands that take one argument of that name, or several.
+func atLeastArgs(name string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%s is missing", name)
+		}
+		return nil
+	}
+}
+
 // checkOneOf returns a usage error unless value is one of those that a flag takes.
 func checkOneOf(flag, value string, allowed ...string) error {
 	for _, a := range allowed {

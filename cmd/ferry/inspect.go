@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,16 +21,16 @@ import (
 
 // inspectOptions are the options of ferry inspect. At most one of the forms is set; none is the table.
 type inspectOptions struct {
-	Bundle string
-	JSON   bool
-	List   bool
-	CSV    bool
+	Bundles []string
+	JSON    bool
+	List    bool
+	CSV     bool
 }
 
 func newInspectCommand(std *stdio) *cobra.Command {
 	var o inspectOptions
 	cmd := &cobra.Command{
-		Use:   "inspect BUNDLE",
+		Use:   "inspect BUNDLE...",
 		Short: "Tell what is in a bundle",
 		Long: `Tell what is in a bundle: its images with their platforms and sizes, what they share, and what was asked for and is
 missing, and of a backup from which registry it is, and how the projects there are set up. Only the head of the file is
@@ -47,9 +46,9 @@ and which are as they are and why. SIZE and UNIQUE are of the images as unpack g
 gzip, plain, recipe, engines (engine and the same four) and kept (reason, layers, bytes). All sizes are in bytes.`,
 		Example: `  ferry inspect k8s.tar.zst
   ferry inspect --list k8s.tar.zst | ferry pack -f - -o again.tar.zst`,
-		Args: exactArgs("BUNDLE"),
+		Args: atLeastArgs("BUNDLE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Bundle = args[0]
+			o.Bundles = args
 			return runInspect(cmd.Context(), o, std)
 		},
 	}
@@ -61,9 +60,14 @@ gzip, plain, recipe, engines (engine and the same four) and kept (reason, layers
 }
 
 func runInspect(ctx context.Context, o inspectOptions, std *stdio) error {
-	in, err := readInspection(ctx, o.Bundle, std)
+	set, err := findBundle(o.Bundles)
 	if err != nil {
-		return fmt.Errorf("%s: %w", o.Bundle, err)
+		return err
+	}
+	defer set.Close()
+	in, err := readInspection(ctx, set, std)
+	if err != nil {
+		return fmt.Errorf("%s: %w", set.Name(), err)
 	}
 	switch {
 	case o.JSON:
@@ -112,38 +116,34 @@ type imageTotals struct {
 	Compact *compactSummary `json:"compact,omitempty"`
 }
 
-// readInspection reads the head of the bundle at path.
-func readInspection(ctx context.Context, path string, std *stdio) (*inspection, error) {
-	f, size, err := openBundle(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	head, id, err := bundle.ReadHead(bufio.NewReaderSize(f, headReadSize), bundle.Options{})
+// readInspection reads the head of the bundle.
+func readInspection(ctx context.Context, set *bundle.Set, std *stdio) (*inspection, error) {
+	in := bufio.NewReaderSize(io.NewSectionReader(set, 0, set.Size()), headReadSize)
+	head, id, err := bundle.ReadHead(in, bundle.Options{})
 	if err != nil && !errors.Is(err, bundle.ErrVersion) {
-		head, id, err = readTail(ctx, f, size, err, std)
+		head, id, err = readTail(ctx, set, err, std)
 	}
 	if err != nil {
 		return nil, err
 	}
-	in := summarize(head)
-	in.ContentID, in.FileSize = id, size
-	return in, nil
+	told := summarize(head)
+	told.ContentID, told.FileSize = id, set.Size()
+	return told, nil
 }
 
 // headReadSize is how many bytes of a bundle are read at once while nothing but its head is wanted.
 const headReadSize = 16 << 10
 
 // readTail reads what the tail of a bundle says, whose head could not be read because of headErr.
-func readTail(ctx context.Context, f *os.File, size int64, headErr error, std *stdio) (*bundle.Head, string, error) {
-	b, err := bundle.Open(ctx, f, size, bundle.Options{Lenient: true})
+func readTail(ctx context.Context, set *bundle.Set, headErr error, std *stdio) (*bundle.Head, string, error) {
+	b, err := bundle.Open(ctx, set, set.Size(), bundle.Options{Lenient: true})
 	switch {
 	case ctx.Err() != nil:
 		return nil, "", ctx.Err()
 	case err != nil:
 		return nil, "", headErr
 	}
-	std.warn("%s: %v; this is what its tail says", f.Name(), headErr)
+	std.warn("%s: %v; this is what its tail says", set.Name(), headErr)
 	return b.Head(), b.ContentID(), nil
 }
 

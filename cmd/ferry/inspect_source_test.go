@@ -10,7 +10,7 @@ import (
 func TestInspectBackup(t *testing.T) {
 	var out bytes.Buffer
 	std := &stdio{Out: &out, Err: &out}
-	if err := runInspect(t.Context(), inspectOptions{Bundle: "../../testdata/bundles/v1-sources.tar.zst"}, std); err != nil {
+	if err := runInspect(t.Context(), inspectOptions{Bundles: []string{"../../testdata/bundles/v1-sources.tar.zst"}}, std); err != nil {
 		t.Fatal(err)
 	}
 	_, got, _ := strings.Cut(out.String(), "label site=north\n")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
 	"github.com/ferry-oci/ferry/registry"
 )
@@ -86,7 +87,8 @@ type merging struct {
 
 // mergeInput is one of the bundles that are merged.
 type mergeInput struct {
-	path string
+	path string // of its file, or of its volumes without their numbers
+	set  *bundle.Set
 	*packedFile
 	assume       *oci.Platform // for images that tell no platform; nil: none
 	assumeAlways bool          // whatever they tell
@@ -146,11 +148,17 @@ func (m *merging) check() (err error) {
 			return &usageError{fmt.Errorf("--map: %w", err)}
 		}
 	}
-	for _, path := range o.Bundles {
-		if m.hasInput(path) {
+	for i, path := range o.Bundles {
+		if slices.Contains(o.Bundles[:i], path) {
 			return usagef("%s: named twice", path)
 		}
-		m.inputs = append(m.inputs, &mergeInput{path: path})
+	}
+	sets, err := findBundles(o.Bundles)
+	if err != nil {
+		return err
+	}
+	for _, set := range sets {
+		m.inputs = append(m.inputs, &mergeInput{path: set.Name(), set: set})
 	}
 	for _, text := range o.Assume {
 		if err := m.assume(text); err != nil {
@@ -161,10 +169,6 @@ func (m *merging) check() (err error) {
 		return err
 	}
 	return checkReplacesNone(o.Output, o.Bundles, "one of the bundles that are merged")
-}
-
-func (m *merging) hasInput(path string) bool {
-	return slices.ContainsFunc(m.inputs, func(in *mergeInput) bool { return in.path == path })
 }
 
 // assume reads a value of --assume-platform.
@@ -195,12 +199,11 @@ func (m *merging) assume(text string) error {
 // open opens the bundles, proves their frames, and repeats what they lack.
 func (m *merging) open(ctx context.Context) error {
 	for i, in := range m.inputs {
-		packed, err := openFile(ctx, &unpackOptions{Bundle: in.path}, m.std)
-		if err != nil {
+		var err error
+		if in.packedFile, err = openFile(ctx, in.set, false, m.std); err != nil {
 			m.inputs = m.inputs[:i]
 			return in.failed(err)
 		}
-		in.packedFile = packed.(*packedFile)
 		for _, missing := range in.Head().Missing {
 			m.std.warn("%s has not got %s: %s", in.path, missing.Name, missing.Reason)
 		}

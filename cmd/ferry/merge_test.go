@@ -152,12 +152,12 @@ func (f *mergeFixture) ferry(args ...string) {
 
 func (f *mergeFixture) open(path string) *bundle.Bundle {
 	f.t.Helper()
-	file, size, err := openBundle(path)
+	set, err := findBundle([]string{path})
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.t.Cleanup(func() { file.Close() })
-	b, err := bundle.Open(f.t.Context(), file, size, bundle.Options{})
+	f.t.Cleanup(func() { set.Close() })
+	b, err := bundle.Open(f.t.Context(), set, set.Size(), bundle.Options{})
 	if err != nil {
 		f.t.Fatal(err)
 	}

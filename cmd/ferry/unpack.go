@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -10,9 +11,9 @@ import (
 // unpackOptions are the options of ferry unpack.
 type unpackOptions struct {
 	deliverOptions
-	Bundle string   // "-" is stdin
-	Images []string // patterns; none: all
-	Expect string   // content id; empty: any
+	Bundles []string // "-" is stdin
+	Images  []string // patterns; none: all
+	Expect  string   // content id; empty: any
 
 	VerifyFirst bool
 	KeepGoing   bool // push what damage does not hit
@@ -21,7 +22,7 @@ type unpackOptions struct {
 func newUnpackCommand(std *stdio) *cobra.Command {
 	var o unpackOptions
 	cmd := &cobra.Command{
-		Use:   "unpack BUNDLE TARGET",
+		Use:   "unpack BUNDLE... TARGET",
 		Short: "Push a bundle to a registry, or into an OCI layout",
 		Long: `Push the images of a bundle to TARGET, which is REGISTRY[/PREFIX], or oci:DIR for an OCI layout in a folder. The bundle is
 read in place, and nothing is written to the disk; BUNDLE - is read from stdin, in order.
@@ -49,9 +50,15 @@ Images that failed are printed on stdout, one name a line; each of them can be g
   ferry unpack --image 'calico/*' --existing keep k8s.tar.zst harbor.example/k8s
   ssh north cat k8s.tar.zst | ferry unpack - 127.0.0.1:5000
   ferry unpack k8s.tar.zst oci:layout`,
-		Args: exactArgs("BUNDLE", "TARGET"),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return fmt.Errorf("%s is missing", []string{"BUNDLE", "TARGET"}[len(args)])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Bundle, o.Targets = args[0], args[1:]
+			last := len(args) - 1
+			o.Bundles, o.Targets = args[:last], args[last:]
 			return runUnpack(cmd.Context(), o, std)
 		},
 	}
@@ -70,21 +77,16 @@ func (o *unpackOptions) check() error {
 	if err := o.deliverOptions.check(); err != nil {
 		return err
 	}
+	if len(o.Bundles) > 1 && slices.Contains(o.Bundles, "-") {
+		return usagef("-: a pipe is read alone, without other bundles")
+	}
 	if o.fromPipe() && o.VerifyFirst {
 		return usagef("--verify-first: a pipe cannot be read twice; from it, tags are set after all was read in any case")
 	}
 	return nil
 }
 
-func (o *unpackOptions) fromPipe() bool { return o.Bundle == "-" }
-
-// bundleName returns the bundle's name for messages.
-func (o *unpackOptions) bundleName() string {
-	if o.fromPipe() {
-		return "stdin"
-	}
-	return o.Bundle
-}
+func (o *unpackOptions) fromPipe() bool { return o.Bundles[0] == "-" }
 
 func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 	if err := o.check(); err != nil {
@@ -96,9 +98,9 @@ func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 	if err != nil {
 		return err
 	}
-	in, err := openPacked(ctx, &o, std)
+	in, name, err := openPacked(ctx, &o, std)
 	if err != nil {
-		return fmt.Errorf("%s: %w", o.bundleName(), err)
+		return err
 	}
 	defer in.Close()
 	repeatMissing(in.Head(), std)
@@ -112,7 +114,7 @@ func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 			err = cerr
 		}
 	}()
-	u := &unpacking{in: in, o: &o, std: std, to: to}
+	u := &unpacking{in: in, bundle: name, o: &o, std: std, to: to}
 	images, err := u.choose()
 	if err != nil {
 		return err

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
@@ -20,27 +20,48 @@ type packed interface {
 	Close() error
 }
 
-// openPacked opens the bundle, proves its frame, and that it is the one that is expected.
-func openPacked(ctx context.Context, o *unpackOptions, std *stdio) (packed, error) {
-	open := openFile
+// openPacked opens the bundle, proves its frame, and that it is the one that is expected. It returns the bundle's name for
+// messages, too.
+func openPacked(ctx context.Context, o *unpackOptions, std *stdio) (in packed, name string, err error) {
 	if o.fromPipe() {
-		open = openPipe
+		name = "stdin"
+		in, err = openPipe(ctx, std)
+	} else {
+		in, name, err = openFirst(ctx, o, std)
 	}
-	in, err := open(ctx, o, std)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if err := checkExpected(o.bundleName(), o.Expect, in.ContentID()); err != nil {
+	if err := checkExpected(name, o.Expect, in.ContentID()); err != nil {
 		in.Close()
-		return nil, err
+		return nil, "", err
 	}
-	return in, nil
+	return in, name, nil
 }
 
-// packedFile is a bundle in a file.
+// openFirst finds and opens the bundle, after it was verified where that is wished.
+func openFirst(ctx context.Context, o *unpackOptions, std *stdio) (packed, string, error) {
+	set, err := findBundle(o.Bundles)
+	if err != nil {
+		return nil, "", err
+	}
+	if o.VerifyFirst {
+		err = verifyFirst(ctx, set, o.KeepGoing, std)
+	}
+	var in *packedFile
+	if err == nil {
+		in, err = openFile(ctx, set, o.KeepGoing, std)
+	}
+	if err != nil {
+		return nil, "", errors.Join(fmt.Errorf("%s: %w", set.Name(), err), set.Close())
+	}
+	return in, set.Name(), nil
+}
+
+// packedFile is a bundle in a file, or in volumes.
 type packedFile struct {
 	*bundle.Bundle
-	file *os.File
+	set  *bundle.Set
 	pass *bundle.Pass // when the copy reads the bundle in order
 }
 
@@ -57,44 +78,28 @@ func (p *packedFile) Close() error {
 	if p.pass != nil {
 		p.pass.Close()
 	}
-	return p.file.Close()
+	return p.set.Close()
 }
 
-func openFile(ctx context.Context, o *unpackOptions, std *stdio) (_ packed, err error) {
-	if o.VerifyFirst {
-		if err := verifyFirst(ctx, o, std); err != nil {
-			return nil, err
-		}
-	}
-	f, size, err := openBundle(o.Bundle)
+// openFile opens the bundle of a set, which is closed with it.
+func openFile(ctx context.Context, set *bundle.Set, keepGoing bool, std *stdio) (*packedFile, error) {
+	b, err := openBundle(ctx, set, bundle.Options{Reader: reading(), Lenient: keepGoing}, std)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
-	b, err := bundle.Open(ctx, f, size, bundle.Options{Reader: reading(), Lenient: o.KeepGoing})
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range b.Damage() {
-		std.warn("%s: %s", o.Bundle, oneLine(d.String()))
-	}
-	return &packedFile{Bundle: b, file: f}, nil
+	return &packedFile{Bundle: b, set: set}, nil
 }
 
 // verifyFirst reads all of the bundle. With --keep-going, damage is told and no error.
-func verifyFirst(ctx context.Context, o *unpackOptions, std *stdio) error {
-	r, _, err := verifyFile(ctx, o.Bundle, 0, std)
+func verifyFirst(ctx context.Context, set *bundle.Set, keepGoing bool, std *stdio) error {
+	r, _, err := verifySet(ctx, set, 0, std)
 	if err != nil {
 		return err
 	}
 	for _, d := range r.Damage {
 		std.complain("damaged " + oneLine(d.String()))
 	}
-	if len(r.Damage) > 0 && !o.KeepGoing {
+	if len(r.Damage) > 0 && !keepGoing {
 		text := fmt.Sprintf("damaged in %s; nothing was pushed", plural(len(r.Damage), "place"))
 		return &damagedError{text: text, hits: len(hitImages(r))}
 	}
@@ -102,7 +107,7 @@ func verifyFirst(ctx context.Context, o *unpackOptions, std *stdio) error {
 }
 
 // openPipe opens a bundle that comes through a pipe, which is an oci.OrderedSource.
-func openPipe(ctx context.Context, o *unpackOptions, std *stdio) (packed, error) {
+func openPipe(ctx context.Context, std *stdio) (packed, error) {
 	in, err := std.takeInput("BUNDLE -")
 	if err != nil {
 		return nil, err

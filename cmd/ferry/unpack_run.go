@@ -14,10 +14,11 @@ import (
 
 // unpacking is the bundle of a run of ferry unpack, as the origin of its delivery.
 type unpacking struct {
-	in  packed
-	o   *unpackOptions
-	std *stdio
-	to  *destination
+	in     packed
+	bundle string // its name, for messages
+	o      *unpackOptions
+	std    *stdio
+	to     *destination
 
 	entries map[*deliverable]bundle.Image
 }
@@ -31,7 +32,7 @@ func (u *unpacking) choose() ([]*deliverable, error) {
 	for _, img := range u.in.Head().Images {
 		ref, err := oci.ParseReference(img.Name)
 		if err != nil {
-			return nil, damagedf("%s: image of the bundle: %v", u.o.bundleName(), err)
+			return nil, damagedf("%s: image of the bundle: %v", u.bundle, err)
 		}
 		if filter.match(ref, used) {
 			chosen := &deliverable{ref: ref, line: ref.Name(), digest: img.Digest}
@@ -62,7 +63,7 @@ func (u *unpacking) source() oci.Source {
 	return u.in
 }
 
-func (u *unpacking) name() string { return u.o.bundleName() }
+func (u *unpacking) name() string { return u.bundle }
 
 // load has nothing to do: a bundle has its manifests at hand.
 func (u *unpacking) load(context.Context, []*deliverable) error { return nil }
@@ -128,13 +129,13 @@ func (u *unpacking) blame(err error) error {
 	var at *oci.CopyError
 	switch {
 	case errors.As(err, &damage):
-		return fmt.Errorf("%s: %w", u.o.bundleName(), damage)
+		return fmt.Errorf("%s: %w", u.bundle, damage)
 	case !isDamage(err):
 		return u.to.explain(err)
 	}
 	errors.As(err, &at)
 	if file, ok := u.in.(*packedFile); ok {
-		return fmt.Errorf("%s: %w", u.o.bundleName(), file.DamageOf(at.Digest, at.Err))
+		return fmt.Errorf("%s: %w", u.bundle, file.DamageOf(at.Digest, at.Err))
 	}
 	return &bundle.DamageError{
 		Damage: bundle.Damage{

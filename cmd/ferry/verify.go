@@ -19,7 +19,7 @@ import (
 
 // verifyOptions are the options of ferry verify.
 type verifyOptions struct {
-	Bundle      string
+	Bundles     []string
 	DamagedList string // file for the images that are hit; empty: none
 	Expect      string // content id; empty: any
 	JSON        bool
@@ -29,7 +29,7 @@ type verifyOptions struct {
 func newVerifyCommand(std *stdio) *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
-		Use:   "verify BUNDLE",
+		Use:   "verify BUNDLE...",
 		Short: "Read all of a bundle and prove it",
 		Long: `Read all of a bundle, trust nothing, and prove it: its frames, its checksums, each blob against its digest, each image
 down to its last layer, and the file against NAME.sha256 where that lies beside it. The file is read once, in order,
@@ -46,9 +46,9 @@ none), images (that are whole), platforms, damage (member, digest, images, offse
 reason).`,
 		Example: `  ferry verify k8s.tar.zst
   ferry verify --damaged-list again.list k8s.tar.zst`,
-		Args: exactArgs("BUNDLE"),
+		Args: atLeastArgs("BUNDLE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Bundle = args[0]
+			o.Bundles = args
 			return runVerify(cmd.Context(), o, std)
 		},
 	}
@@ -81,9 +81,14 @@ func runVerify(ctx context.Context, o verifyOptions, std *stdio) error {
 	if err := checkAtLeast("jobs", o.Jobs, 0); err != nil {
 		return err
 	}
-	r, sumFile, err := verifyFile(ctx, o.Bundle, o.Jobs, std)
+	set, err := findBundle(o.Bundles)
 	if err != nil {
-		return fmt.Errorf("%s: %w", o.Bundle, err)
+		return err
+	}
+	defer set.Close()
+	r, sumFile, err := verifySet(ctx, set, o.Jobs, std)
+	if err != nil {
+		return fmt.Errorf("%s: %w", set.Name(), err)
 	}
 	if o.JSON {
 		err = writeJSON(std.Out, newVerification(r, sumFile))
@@ -97,18 +102,18 @@ func runVerify(ctx context.Context, o verifyOptions, std *stdio) error {
 	if o.DamagedList != "" {
 		err = writeDamagedList(o.DamagedList, r)
 	}
-	return errors.Join(judge(o, r), err)
+	return errors.Join(judge(set.Name(), o.Expect, r), err)
 }
 
 // judge turns the report into the error that it means.
-func judge(o verifyOptions, r *bundle.Report) error {
+func judge(name, expect string, r *bundle.Report) error {
 	var err error
 	if len(r.Damage) > 0 {
 		hits := len(hitImages(r))
-		text := fmt.Sprintf("%s: damaged in %s; %s hit", o.Bundle, plural(len(r.Damage), "place"), plural(hits, "image"))
+		text := fmt.Sprintf("%s: damaged in %s; %s hit", name, plural(len(r.Damage), "place"), plural(hits, "image"))
 		err = &damagedError{text: text, hits: hits}
 	}
-	return errors.Join(err, checkExpected(o.Bundle, o.Expect, r.ContentID))
+	return errors.Join(err, checkExpected(name, expect, r.ContentID))
 }
 
 // checkExpected returns an error unless the content id is the one that the user expects; an empty one is any.
@@ -120,34 +125,29 @@ func checkExpected(path, want, got string) error {
 	return damagedf("%s: another bundle: content id %s, want %s", path, got, want)
 }
 
-// verifyFile verifies the bundle at path, against its checksum file, too, when there is one.
-func verifyFile(ctx context.Context, path string, jobs int, std *stdio) (r *bundle.Report, sumFile bool, err error) {
-	f, size, err := openBundle(path)
-	if err != nil {
-		return nil, false, err
-	}
-	defer f.Close()
+// verifySet verifies the bundle, against its checksum file, too, when there is one.
+func verifySet(ctx context.Context, set *bundle.Set, jobs int, std *stdio) (r *bundle.Report, sumFile bool, err error) {
 	o := bundle.VerifyOptions{Options: bundle.Options{Reader: reading()}, Jobs: jobs}
-	sum, sumErr := bundle.ReadSum(path)
+	sum, sumErr := set.Sum()
 	switch {
 	case sumErr == nil:
 		o.Sum = &sum
 	case errors.Is(sumErr, fs.ErrNotExist):
-		std.detail("%s: not there, so the file is checked by what it holds alone", filepath.Base(bundle.SumFile(path)))
+		std.detail("%s: not there, so the file is checked by what it holds alone", filepath.Base(bundle.SumFile(set.Name())))
 	}
-	if err := dropCache(f); err != nil {
-		std.say("%s: some of it may be read from memory and not from the disk: %v", path, err)
+	if err := set.EachFile(dropCache); err != nil {
+		std.say("%s: some of it may be read from memory and not from the disk: %v", set.Name(), err)
 	}
 	limitGarbage() // what is re-created of a compact bundle leaves as much as it needs
-	p := std.progress("verify", size)
+	p := std.progress("verify", set.Size())
 	o.Progress = p.add
 	defer p.end()
-	r, err = bundle.Verify(ctx, f, size, o)
+	r, err = bundle.Verify(ctx, set, set.Size(), o)
 	if err != nil {
 		return nil, false, err
 	}
 	if sumErr != nil && !errors.Is(sumErr, fs.ErrNotExist) {
-		r.Damage = append(r.Damage, bundle.Damage{Member: filepath.Base(bundle.SumFile(path)), Reason: sumErr.Error()})
+		r.Damage = append(r.Damage, bundle.Damage{Member: filepath.Base(bundle.SumFile(set.Name())), Reason: sumErr.Error()})
 	}
 	return r, o.Sum != nil, nil
 }
