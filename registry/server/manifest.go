@@ -1,0 +1,84 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/ferry-oci/ferry/oci"
+)
+
+// serveManifest answers with the manifest that ref, a tag or a digest, stands for. The specification wants it to be given
+// whatever the client accepts; its Content-Type says what it is.
+func (s *Server) serveManifest(w *response, r *http.Request, v view, ref string) error {
+	b, err := v.resolve(ref)
+	if err != nil {
+		return err
+	}
+	w.describe(b.Descriptor)
+	w.Header().Set("Content-Type", b.MediaType)
+	if matchesETag(r.Header.Get("If-None-Match"), b.Descriptor) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	if r.Method == http.MethodHead {
+		w.Header().Set("Content-Length", strconv.FormatInt(b.Size, 10))
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	raw, err := s.manifest(r.Context(), w, b)
+	if err != nil {
+		return err
+	}
+	return w.send(r, http.StatusOK, raw)
+}
+
+// describe sets what the headers say of a manifest or another blob.
+func (w *response) describe(d oci.Descriptor) {
+	w.digest = d.Digest
+	w.Header().Set("Docker-Content-Digest", d.Digest.String())
+	w.Header().Set("ETag", eTag(d))
+}
+
+// manifest returns the bytes of a manifest, proven. What was wrong on the way to them is told with the request of w.
+func (s *Server) manifest(ctx context.Context, w *response, b blob) ([]byte, error) {
+	if raw, ok := s.manifests.get(b.Digest); ok {
+		return raw, nil
+	}
+	var errs []error
+	for _, shelf := range b.from {
+		raw, err := readManifest(ctx, shelf.Source, b.Descriptor)
+		if err == nil {
+			s.manifests.put(b.Digest, raw)
+			w.err = errors.Join(errs...)
+			return raw, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// readManifest reads and proves a manifest.
+func readManifest(ctx context.Context, src oci.Source, d oci.Descriptor) ([]byte, error) {
+	if d.Size > oci.MaxManifestSize {
+		return nil, fmt.Errorf("manifest %s: %d bytes, at most %d are read", d.Digest, d.Size, oci.MaxManifestSize)
+	}
+	r, err := src.Open(ctx, oci.Repository{}, d, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	raw, err := io.ReadAll(oci.Verify(r, d))
+	return raw, damageOf(src, d, err)
+}
+
+// damageOf adds to err what the source knows of the place where d lies.
+func damageOf(src oci.Source, d oci.Descriptor, err error) error {
+	if damager, ok := src.(Damager); ok && errors.Is(err, oci.ErrCorrupt) {
+		return damager.DamageOf(d.Digest, err)
+	}
+	return err
+}
