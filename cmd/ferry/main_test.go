@@ -75,6 +75,9 @@ func TestScripts(t *testing.T) {
 			"refuse-tags": inStory((*story).refuseTags),
 			"many":        inStory((*story).many),
 
+			"serve": inStory((*story).serve),
+			"stop":  inStory((*story).stop),
+
 			"vanish": inStory((*story).vanish),
 			"delete": inStory((*story).deleteImage),
 			"untag":  inStory((*story).untag),

@@ -33,6 +33,7 @@ type story struct {
 	proxies    map[string]*registrytest.Proxy
 	stalled    map[string]chan struct{} // closed when the registry of that name stands still
 	stores     map[string]*oci.Store    // held open
+	serving    map[string]*serving
 }
 
 type storyKey struct{}
@@ -41,6 +42,7 @@ func setUpStory(env *testscript.Env) error {
 	env.Values[storyKey{}] = &story{
 		tb: env.T().(testing.TB), registries: map[string]*registrytest.Server{}, harbors: map[string]*harbortest.Server{},
 		proxies: map[string]*registrytest.Proxy{}, stalled: map[string]chan struct{}{}, stores: map[string]*oci.Store{},
+		serving: map[string]*serving{},
 	}
 	// No credentials of the machine, and no proxy of it either.
 	env.Setenv("HOME", env.WorkDir)

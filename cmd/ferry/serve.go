@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ferry-oci/ferry/registry/server"
+)
+
+// serveOptions are the options of ferry serve.
+type serveOptions struct {
+	listenOptions
+	Bundles  []string
+	Htpasswd string // file; empty: everybody may read
+}
+
+func newServeCommand(std *stdio) *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve BUNDLE...",
+		Short: "Serve bundles as a read-only registry",
+		Long: `Serve the images of bundles as a read-only registry, straight from the files: nothing is unpacked.
+
+Each image answers under its path alone (library/nginx:1.27), with the host before it (docker.io/library/nginx:1.27, where the
+colon of a host is a _), and by containerd's ?ns=docker.io. A tag that means two images under the path alone is not found
+there; the names to ask for are told at the start and in the answer.
+
+What is read is proven before it ends: the body of a damaged blob is cut, and the damage is told with the images that need it.
+All else is served.`,
+		Example: `  ferry serve k8s.tar.zst
+  ferry serve --listen :5000 k8s.tar.zst apps.tar.zst`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Bundles = args
+			return runServe(cmd.Context(), o, std)
+		},
+	}
+	set := cmd.Flags()
+	o.add(set)
+	set.StringVar(&o.Htpasswd, "htpasswd", "", "let only the users in this `FILE` read, whose passwords are hashed by bcrypt (`htpasswd -B`)")
+	return cmd
+}
+
+func runServe(ctx context.Context, o serveOptions, std *stdio) error {
+	so := server.Options{Log: func(r server.Request) { logRequest(r, std) }}
+	if err := o.readUsers(&so); err != nil {
+		return err
+	}
+	l, err := o.listen()
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	shelves, err := openShelves(ctx, &o, std)
+	if err != nil {
+		return err
+	}
+	defer shelves.close()
+	s := server.New(shelves.list, so)
+	shelves.say(s, l, std)
+	return l.serve(ctx, s, std)
+}
+
+// readUsers reads who may read.
+func (o *serveOptions) readUsers(so *server.Options) error {
+	if o.Htpasswd == "" {
+		return nil
+	}
+	f, err := os.Open(o.Htpasswd)
+	if err != nil {
+		return fmt.Errorf("--htpasswd %s: %w", o.Htpasswd, bareError(err))
+	}
+	defer f.Close()
+	so.Users, err = server.ParseUsers(o.Htpasswd, f)
+	return err
+}
+
+// logRequest tells of damage in any case, and of each request with -v.
+func logRequest(r server.Request, std *stdio) {
+	user := ""
+	if r.User != "" {
+		user = " " + r.User
+	}
+	request := fmt.Sprintf("%s%s %s %s", r.Remote, user, r.Method, r.Target)
+	std.detail("%s %d, %s in %s", oneLine(request), r.Status, formatSize(r.Bytes), r.Took.Round(time.Millisecond))
+	if r.Err != nil {
+		std.warn("%s: %s", oneLine(request), oneLine(r.Err.Error()))
+	}
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/ferry-oci/ferry/bundle"
+	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/registry/server"
+)
+
+// shelves are what a server serves, open.
+type shelves struct {
+	list    []server.Shelf
+	closers []io.Closer
+}
+
+func (s *shelves) close() {
+	for _, c := range s.closers {
+		c.Close() // they were only read from
+	}
+}
+
+// openShelves opens what is to be served.
+func openShelves(ctx context.Context, o *serveOptions, std *stdio) (_ *shelves, err error) {
+	s := &shelves{}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	sets, err := findBundles(o.Bundles)
+	if err != nil {
+		return nil, err
+	}
+	for _, set := range sets {
+		s.closers = append(s.closers, set)
+		if err := s.addBundle(ctx, set, std); err != nil {
+			return nil, fmt.Errorf("%s: %w", set.Name(), err)
+		}
+	}
+	return s, nil
+}
+
+// addBundle opens a bundle. One that is damaged, or lacks volumes, is served as far as it can be read.
+func (s *shelves) addBundle(ctx context.Context, set *bundle.Set, std *stdio) error {
+	if err := set.MissingError(); err != nil {
+		std.warn("%s: %v; images that need them are not served whole", set.Name(), err)
+	}
+	b, err := openBundle(ctx, set, bundle.Options{Reader: reading(), Lenient: true}, std)
+	if err != nil {
+		return err
+	}
+	images, err := shelfImages(b.Head())
+	if err != nil {
+		std.warn("%s: %s", set.Name(), oneLine(err.Error()))
+	}
+	repeatMissing(b.Head(), std)
+	s.list = append(s.list, server.Shelf{Name: set.Name(), Source: b, Images: images})
+	return nil
+}
+
+// shelfImages returns the images of a bundle. The error names those that cannot be served, because their names are none.
+func shelfImages(h *bundle.Head) (images []server.Image, err error) {
+	at := make(map[string]int, len(h.Members))
+	for i, m := range h.Members {
+		at[m.Digest.String()] = i
+	}
+	var errs []error
+	for i, sum := range summarize(h).Images {
+		img := h.Images[i]
+		ref, err := oci.ParseReference(img.Name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		images = append(images, server.Image{
+			Ref: ref, Root: img.Descriptor(), Platforms: sum.Platforms, Size: sum.Size,
+			Blobs: func() []oci.Descriptor { return blobDescriptors(h, img, at) }, Referrers: shelfReferrers(img),
+		})
+	}
+	return images, errors.Join(errs...)
+}
+
+// blobDescriptors returns the descriptors of all blobs that img needs.
+func blobDescriptors(h *bundle.Head, img bundle.Image, at map[string]int) []oci.Descriptor {
+	var list []oci.Descriptor
+	for n := range blobsOf(img, at) {
+		list = append(list, h.Blob(n))
+	}
+	return list
+}
+
+func shelfReferrers(img bundle.Image) []server.Referrer {
+	var list []server.Referrer
+	for _, r := range img.Referrers {
+		list = append(list, server.Referrer{Descriptor: r.Descriptor(), Subject: r.Subject, Tag: r.Tag})
+	}
+	return list
+}
+
+// say tells what is served and where.
+func (s *shelves) say(srv *server.Server, l *listening, std *stdio) {
+	for _, shelf := range s.list {
+		std.say("serving %s: %s", shelf.Name, plural(len(shelf.Images), "image"))
+	}
+	for _, c := range srv.Conflicts() {
+		std.warn("%s means several images, so ask for one of these:", c.Name)
+		for _, img := range c.Images {
+			std.complain(fmt.Sprintf("  %s (%s)", img.Ref, img.Shelf))
+		}
+	}
+	std.say("%s at %s", plural(len(srv.Repositories()), "repository"), l.url())
+}
