@@ -246,8 +246,7 @@ func (w *Writer) endLong(f *longFrame) error {
 		}
 	}
 	w.trailer.addSizes(size, f.plain, f.sum)
-	w.written.Add(f.plain)
-	return nil
+	return w.frameDone(FrameEntry{Size: size, Plain: f.plain, Sum: f.sum})
 }
 
 // emitter is the file below a Writer. After an error nothing is written any more.

@@ -7,8 +7,8 @@ type trailer interface {
 	start() []byte
 	// lead appends what stands before frame n.
 	lead(dst []byte, n int, plainOffset int64, id [32]byte) []byte
-	// add takes the next frame into the table.
-	add(frame []byte, plain int64)
+	// add takes the next frame into the table, and returns what addSizes would have been given.
+	add(frame []byte, plain int64) (size int64, sum uint32)
 	// addSizes does the same for a frame that is not in memory: its size in the file, without the padding of an xz
 	// block, its plain bytes and, for zstd, its checksum.
 	addSizes(size, plain int64, sum uint32)
@@ -32,6 +32,6 @@ type noTrailer struct{}
 
 func (noTrailer) start() []byte                                      { return nil }
 func (noTrailer) lead(dst []byte, _ int, _ int64, _ [32]byte) []byte { return dst }
-func (noTrailer) add([]byte, int64)                                  {}
+func (noTrailer) add(frame []byte, _ int64) (int64, uint32)          { return int64(len(frame)), 0 }
 func (noTrailer) addSizes(_, _ int64, _ uint32)                      {}
 func (noTrailer) finish() []byte                                     { return nil }

@@ -31,6 +31,12 @@ type WriterOptions struct {
 	ContentID [32]byte // goes into the stamps, see also SetContentID
 	XZProgram string   // path of the xz program; "" encodes in this process
 
+	// Resume are the frames that the file has already, as OnFrame was told of them by a Writer with the same options: the Writer
+	// goes on behind the last one, in the file and in the plain stream.
+	Resume []FrameEntry
+	// OnFrame is called when a frame was written to the file below, for one after the other. Its error is one of that file.
+	OnFrame func(FrameEntry) error
+
 	Long        LongOptions           // how WriteLong writes
 	ZstdProgram string                // path of the zstd program, for long frames at Max; "" is as Best
 	Spool       func() (Spool, error) // for long frames that wait; nil is TempSpool("")
@@ -110,6 +116,7 @@ type Writer struct {
 	stop  context.CancelFunc
 
 	written atomic.Int64 // plain bytes whose frames were written to w
+	end     int64        // file offset behind what was written to w; of who emits
 
 	mu  sync.Mutex
 	err error
@@ -133,6 +140,9 @@ func NewWriter(w io.Writer, o WriterOptions) (*Writer, error) {
 	}
 	for range inFlight {
 		zw.free <- newPiece(zw.layout, o.FrameSize)
+	}
+	if err := zw.resume(o.Resume); err != nil {
+		return nil, err
 	}
 	zw.ctx, zw.stop = context.WithCancel(context.Background())
 	for range o.Jobs {
@@ -359,12 +369,11 @@ func (w *Writer) emitPiece(p *piece) error {
 			return err
 		}
 	}
-	w.trailer.add(p.frame, p.plain)
+	size, sum := w.trailer.add(p.frame, p.plain)
 	if err := w.emit(p.withLead(w.trailer)); err != nil {
 		return err
 	}
-	w.written.Add(p.plain)
-	return nil
+	return w.frameDone(FrameEntry{Size: size, Plain: p.plain, Sum: sum})
 }
 
 // emit writes b to the file.
@@ -373,6 +382,7 @@ func (w *Writer) emit(b []byte) error {
 		return nil
 	}
 	n, err := w.w.Write(b)
+	w.end += int64(n)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
 	}

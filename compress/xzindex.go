@@ -22,14 +22,18 @@ func (x *xzIndex) start() []byte { return appendXZHeader(nil, x.check) }
 func (*xzIndex) lead(dst []byte, _ int, _ int64, _ [32]byte) []byte { return dst }
 
 // add appends the record of the next block, whose header has been made or read here.
-func (x *xzIndex) add(frame []byte, plain int64) {
+func (x *xzIndex) add(frame []byte, plain int64) (size int64, sum uint32) {
 	header := (int64(frame[0]) + 1) * 4
 	data, _ := binary.Uvarint(frame[2:header])
-	x.addBlock(xzBlock{header: header, data: int64(data), plain: plain})
+	return x.addBlock(xzBlock{header: header, data: int64(data), plain: plain}), 0
 }
 
-// addBlock appends the record of the next block.
-func (x *xzIndex) addBlock(b xzBlock) { x.addSizes(b.header+b.data+xzCheckSizes[x.check], b.plain, 0) }
+// addBlock appends the record of the next block and returns its size.
+func (x *xzIndex) addBlock(b xzBlock) int64 {
+	size := b.header + b.data + xzCheckSizes[x.check]
+	x.addSizes(size, b.plain, 0)
+	return size
+}
 
 func (x *xzIndex) addSizes(size, plain int64, _ uint32) {
 	x.records = binary.AppendUvarint(x.records, uint64(size))

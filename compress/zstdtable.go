@@ -20,8 +20,10 @@ type seekTable struct {
 	entries []byte
 }
 
-func (t *seekTable) add(frame []byte, plain int64) {
-	t.addSizes(int64(len(frame)), plain, sumOf(frame))
+func (t *seekTable) add(frame []byte, plain int64) (size int64, sum uint32) {
+	size, sum = int64(len(frame)), sumOf(frame)
+	t.addSizes(size, plain, sum)
+	return size, sum
 }
 
 // addSizes appends the entries of the next data frame and, but for the first, of the stamp before it.
