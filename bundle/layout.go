@@ -264,10 +264,10 @@ func encodeIndex(h *Head) ([]byte, error) {
 func (h *Head) sumsSize() int64 {
 	size := int64(0)
 	for _, name := range []string{layoutName, indexName, headName, tailPrefix + layoutName, tailPrefix + indexName, tailPrefix + headName} {
-		size += int64(len(sumLine([32]byte{}, name)))
+		size += int64(len(sumLine(sumOf(nil), name)))
 	}
 	if len(h.Members) > 0 {
-		size += int64(len(h.Members)) * int64(len(sumLine([32]byte{}, h.Members[0].Name())))
+		size += int64(len(h.Members)) * int64(len(sumLine(sumOf(nil), h.Members[0].Name())))
 	}
 	return size
 }
@@ -276,21 +276,26 @@ func (h *Head) sumsSize() int64 {
 func (h *Head) sums(index, head []byte) []byte {
 	var b bytes.Buffer
 	small := func(prefix string) {
-		b.WriteString(sumLine(sha256.Sum256(layoutFile), prefix+layoutName))
-		b.WriteString(sumLine(sha256.Sum256(index), prefix+indexName))
-		b.WriteString(sumLine(sha256.Sum256(head), prefix+headName))
+		b.WriteString(sumLine(sumOf(layoutFile), prefix+layoutName))
+		b.WriteString(sumLine(sumOf(index), prefix+indexName))
+		b.WriteString(sumLine(sumOf(head), prefix+headName))
 	}
 	small("")
 	for _, m := range h.Members {
-		b.WriteString(m.Digest.Encoded() + "  " + m.Name() + "\n")
+		b.WriteString(sumLine(m.Digest.Encoded(), m.Name()))
 	}
 	small(tailPrefix)
 	return b.Bytes()
 }
 
-func sumLine(sum [32]byte, name string) string {
-	return hex.EncodeToString(sum[:]) + "  " + name + "\n"
+// sumOf returns the sha256 of raw in hex.
+func sumOf(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
 }
+
+// sumLine returns a line as sha256sum writes it.
+func sumLine(sum, name string) string { return sum + "  " + name + "\n" }
 
 // layout returns the whole tar of a head whose four members are given.
 func (h *Head) layout(version, index, head, sums []byte) *layout {

@@ -89,13 +89,3 @@ func parseSums(name, list string) (*Sums, error) {
 	}
 	return s, nil
 }
-
-// sumsText returns NAME.sha256 of the bundle name: its volumes, if there are any, and the whole, all sums in hex.
-func sumsText(name string, digits int, volumes []string, whole string) []byte {
-	var b strings.Builder
-	for i, sum := range volumes {
-		fmt.Fprintf(&b, "%s  %s\n", sum, VolumeName(name, i+1, digits))
-	}
-	fmt.Fprintf(&b, "%s  %s\n", whole, name)
-	return []byte(b.String())
-}

@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -59,18 +58,5 @@ func TestReadSums(t *testing.T) {
 	}
 	if _, err := ReadSums(filepath.Join(t.TempDir(), "k8s.tar.zst")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no list: %v", err)
-	}
-}
-
-// What is written is read again.
-func TestSumsText(t *testing.T) {
-	list := sumsText("a.tar", 4, []string{hexSum("1"), hexSum("2")}, hexSum("3"))
-	want := hexSum("1") + "  a.tar.0001\n" + hexSum("2") + "  a.tar.0002\n" + hexSum("3") + "  a.tar\n"
-	if string(list) != want {
-		t.Errorf("got %s, want %s", list, want)
-	}
-	s, err := parseSums("a.tar", string(bytes.ReplaceAll(list, []byte("\n"), []byte("\r\n"))))
-	if err != nil || len(s.Volumes) != 2 || s.Digits != 4 {
-		t.Errorf("got %+v, %v", s, err)
 	}
 }

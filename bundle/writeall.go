@@ -43,7 +43,7 @@ func (w *Writer) writeAll(ctx context.Context, open OpenFunc) error {
 			return err
 		}
 		s := w.layout.segments[w.next]
-		if s.member == run.from && run.from < run.to {
+		if s.member >= run.from && s.member < run.to {
 			if err := w.writeRun(ctx, open); err != nil {
 				return err
 			}
@@ -91,9 +91,13 @@ func (w *Writer) writeRun(ctx context.Context, open OpenFunc) error {
 	if err := w.out.SetStored(false); err != nil {
 		return err
 	}
-	next := w.layout.segments[w.next].offset
+	next := w.layout.segments[w.next].offset + w.skip
+	w.skip = 0
 	for _, to := range w.layout.cuts() {
 		from := next
+		if to <= from {
+			continue
+		}
 		err := w.out.WriteLong(to-from, func(frame context.Context) (io.ReadCloser, error) {
 			return &runReader{writer: w, all: ctx, frame: frame, open: open, at: from, end: to}, nil
 		})

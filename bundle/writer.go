@@ -22,9 +22,12 @@ const sniffSize = 512
 type Writer struct {
 	out    *compress.Writer
 	layout *layout
-	next   int // segment to be written
+	next   int   // segment to be written
+	skip   int64 // bytes from its begin that the file has already
 	err    error
 	splits *splits
+
+	resumed int // blobs that were in the file before
 }
 
 // NewWriter plans the bundle of c and writes its head to w, which the caller closes. o is the compressor and its
@@ -34,12 +37,19 @@ func NewWriter(w io.Writer, c Contents, o compress.WriterOptions) (*Writer, erro
 	if err != nil {
 		return nil, err
 	}
+	return newWriter(w, l, o)
+}
+
+// newWriter writes the head of the layout l, or goes on behind the frames of o.Resume.
+func newWriter(w io.Writer, l *layout, o compress.WriterOptions) (*Writer, error) {
 	o.ContentID = l.id
 	out, err := compress.NewWriter(w, o)
 	if err != nil {
 		return nil, err
 	}
 	bw := &Writer{out: out, layout: l, splits: &splits{}}
+	bw.next, bw.skip = l.resumeAt(out.Offset())
+	bw.resumed = len(l.blobsBefore(bw.next))
 	for bw.next < l.blobs {
 		if err := bw.writeRaw(); err != nil {
 			out.Abort()
@@ -55,15 +65,10 @@ func NewWriter(w io.Writer, c Contents, o compress.WriterOptions) (*Writer, erro
 
 // Blobs returns the blobs in the order in which WriteBlob or WriteAll wants them: all members but those that the Writer
 // makes itself, the plain twins and recipes of a compact bundle.
-func (w *Writer) Blobs() []oci.Descriptor {
-	all := make([]oci.Descriptor, 0, len(w.layout.head.Members))
-	for _, m := range w.layout.head.Members {
-		if w.layout.compact == nil || w.layout.compact.own[m.Digest] == nil {
-			all = append(all, m.Descriptor())
-		}
-	}
-	return all
-}
+func (w *Writer) Blobs() []oci.Descriptor { return w.layout.blobsBefore(w.layout.tail) }
+
+// Resumed returns how many of the first of the blobs are in the file already. They are not written again.
+func (w *Writer) Resumed() int { return w.resumed }
 
 // Head returns ferry.json as it was written. It is not to be changed.
 func (w *Writer) Head() *Head { return w.layout.head }
@@ -117,8 +122,13 @@ func (w *Writer) writeBlob(s segment, d oci.Descriptor, r io.Reader, prove bool)
 		return err
 	}
 	body := io.MultiReader(bytes.NewReader(start), io.LimitReader(r, d.Size-int64(len(start))))
-	if n, err := w.out.ReadFrom(body); err != nil || n != d.Size {
-		return shortBlob(d, n, err)
+	gone, err := io.CopyN(io.Discard, body, min(w.skip, d.Size))
+	if err != nil {
+		return shortBlob(d, gone, err)
+	}
+	w.skip -= gone
+	if n, err := w.out.ReadFrom(body); err != nil || gone+n != d.Size {
+		return shortBlob(d, gone+n, err)
 	}
 	if n, _ := r.Read(make([]byte, 1)); n > 0 {
 		return &oci.DigestError{Want: d, GotSize: d.Size + 1}
@@ -145,22 +155,28 @@ func (w *Writer) writeRaw() error {
 	if err := w.writeHeader(s); err != nil {
 		return err
 	}
-	if _, err := w.out.Write(s.raw); err != nil {
+	if err := w.put(s.raw); err != nil {
 		return err
 	}
 	return w.writePadding(s)
 }
 
+// put writes b, but what of it the file has already.
+func (w *Writer) put(b []byte) error {
+	gone := min(w.skip, int64(len(b)))
+	w.skip -= gone
+	_, err := w.out.Write(b[gone:])
+	return err
+}
+
 func (w *Writer) writeHeader(s segment) error {
 	h := tarHeader(s.name, s.size, w.layout.head.mtime())
-	_, err := w.out.Write(h[:])
-	return err
+	return w.put(h[:])
 }
 
 func (w *Writer) writePadding(s segment) error {
 	w.next++
-	_, err := w.out.Write(zeroBlock[:padding(s.size)])
-	return err
+	return w.put(zeroBlock[:padding(s.size)])
 }
 
 // Close writes the tail and the table of frames. All blobs must have been written.
@@ -198,6 +214,5 @@ func (w *Writer) finish() error {
 			return err
 		}
 	}
-	_, err := w.out.Write(make([]byte, endSize))
-	return err
+	return w.put(make([]byte, endSize))
 }

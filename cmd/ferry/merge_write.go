@@ -58,7 +58,7 @@ func (m *merging) write(ctx context.Context) error {
 	if err := m.checkSpace(contents); err != nil {
 		return err
 	}
-	out, err := bundle.CreateOutput(m.o.Output)
+	out, err := bundle.CreateOutput(m.o.Output, bundle.OutputOptions{})
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 
 // writeBundle is a run that is not dry. The output is begun first: where it cannot be written nothing need be asked.
 func (p *packing) writeBundle(ctx context.Context) error {
-	out, err := bundle.CreateOutput(p.o.Output)
+	out, err := bundle.CreateOutput(p.o.Output, bundle.OutputOptions{})
 	if err != nil {
 		return err
 	}

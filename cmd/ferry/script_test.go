@@ -241,7 +241,7 @@ func writeContents(path string, c bundle.Contents, blobs map[string][]byte) erro
 	if err != nil {
 		return err
 	}
-	out, err := bundle.CreateOutput(path)
+	out, err := bundle.CreateOutput(path, bundle.OutputOptions{})
 	if err != nil {
 		return err
 	}
