@@ -1,0 +1,102 @@
+package nodes
+
+import (
+	"fmt"
+	"strings"
+)
+
+// maxPlaces is how many paths are tried for the images of one registry: each that lacks an image costs a request.
+const maxPlaces = 4
+
+const certsDir = "/etc/containerd/certs.d/"
+
+// containerd writes certs.d/HOST/hosts.toml for each registry.
+func (w *writer) containerd() {
+	hosts, images := w.hosts()
+	for _, host := range hosts {
+		found := []string{""}
+		if !w.registry.Serve { // which is told the registry with each request
+			found = w.containerdPlaces(images[host])
+		}
+		if len(found) == 0 {
+			found = []string{""} // so that the old registry is not asked
+		}
+		var lines []string
+		if len(found) > 1 {
+			lines = append(lines, "# The paths are asked in turn, the server last.")
+		}
+		last := found[len(found)-1]
+		lines = append(append(lines, "server = "+quoted(w.place(last))), w.hostLines("", last)...)
+		for _, prefix := range found[:len(found)-1] {
+			lines = append(append(lines, "", "[host."+quoted(w.place(prefix))+"]"), w.hostLines("  ", prefix)...)
+		}
+		w.addHosts(host, lines)
+	}
+	if _, own := images[w.registry.Host]; own || !w.registry.HTTP && !w.registry.SkipVerify && w.registry.CA == nil {
+		return
+	}
+	lines := append([]string{"# For the new names.", "server = " + quoted(w.place(""))}, w.hostLines("", "")...)
+	w.addHosts(w.registry.Host, lines)
+}
+
+// containerdPlaces returns the paths to be tried, and notes the images that are in none of them.
+func (w *writer) containerdPlaces(images []Image) []string {
+	found := places(images, maxPlaces)
+	for _, img := range images {
+		var first string // that has the name, whatever it means there
+		for _, prefix := range found {
+			if name := img.name(prefixed(prefix, img.Source.Path)); w.names[name] != "" {
+				first = name
+				break
+			}
+		}
+		why := "a path can be put before a name, and no more be changed"
+		if first != "" {
+			why = fmt.Sprintf("%s/%s, which is asked first, is another image", w.registry.Host, first)
+		}
+		w.leaveUnless(first != "" && w.names[first] == img.Digest, img, why)
+	}
+	return found
+}
+
+// place returns the URL under which containerd finds the repositories with a prefix.
+func (w *writer) place(prefix string) string {
+	if prefix == "" {
+		return w.registry.url("")
+	}
+	return w.registry.url("/v2/" + prefix)
+}
+
+// hostLines returns what is said of the place with a prefix.
+func (w *writer) hostLines(indent, prefix string) []string {
+	lines := []string{indent + `capabilities = ["pull", "resolve"]`}
+	if prefix != "" {
+		lines = append(lines, indent+"override_path = true")
+	}
+	if w.registry.CA != nil {
+		lines = append(lines, indent+"ca = "+quoted(caName))
+	}
+	if w.registry.SkipVerify {
+		lines = append(lines, indent+"skip_verify = true")
+	}
+	return lines
+}
+
+// addHosts adds the hosts.toml of a registry.
+func (w *writer) addHosts(host string, lines []string) {
+	folder := "certs.d/" + hostFolder(host) + "/"
+	w.add("containerd/"+folder+"hosts.toml", certsDir+hostFolder(host)+"/hosts.toml", lines)
+	w.addCA("containerd/"+folder+caName, certsDir+hostFolder(host)+"/"+caName)
+}
+
+// hostFolder returns the folder for a registry: with a port, containerd looks for this form first.
+func hostFolder(host string) string {
+	colon := strings.LastIndexByte(host, ':')
+	if colon < 0 || strings.HasSuffix(host, "]") {
+		return host
+	}
+	return host[:colon] + "_" + host[colon+1:] + "_"
+}
+
+// quoted returns s as a text of TOML and YAML. Names have no characters that would have to be escaped.
+func quoted(s string) string { return `"` + s + `"` }
