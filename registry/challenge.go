@@ -73,7 +73,7 @@ func raiseRealm(challenge string, asked *url.URL) string {
 // free, and loopback is for a registry that is there itself.
 func blockedRealms(addr string) []netip.Prefix {
 	blocked := auth.DefaultBlockedRealmPrefixes()
-	if isLoopback(addr) {
+	if IsLoopback(addr) {
 		blocked = slices.DeleteFunc(blocked, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
 	}
 	return blocked

@@ -56,7 +56,7 @@ func (c *Client) getForeign(ctx context.Context, h *host, text string, header ht
 
 // checkForeign refuses addresses that a manifest must not make ferry ask: what a token server must not be at, either.
 func checkForeign(h *host, u *url.URL) error {
-	refused := isLoopback(u.Host) && !isLoopback(h.addr)
+	refused := IsLoopback(u.Host) && !IsLoopback(h.addr)
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
 		for _, p := range blockedRealms(h.addr) {
 			refused = refused || p.Contains(ip.Unmap())

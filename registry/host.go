@@ -134,14 +134,14 @@ func knownScheme(addr string, o HostOptions) string {
 		return string(o.Scheme)
 	case o.InsecureSkipVerify:
 		return ""
-	case isLoopback(addr):
+	case IsLoopback(addr):
 		return string(SchemeHTTP)
 	}
 	return string(SchemeHTTPS)
 }
 
-// isLoopback reports whether addr, host[:port], is this machine by its very name.
-func isLoopback(addr string) bool {
+// IsLoopback reports whether addr, host[:port], is this machine by its very name.
+func IsLoopback(addr string) bool {
 	name := (&url.URL{Host: addr}).Hostname()
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return true

@@ -49,7 +49,7 @@ func (r ProxyRules) Proxy() (func(*http.Request) (*url.URL, error), error) {
 		if req.URL.Scheme == "https" {
 			proxy = secure
 		}
-		if proxy == nil || isLoopback(req.URL.Host) || direct.covers(req.URL) {
+		if proxy == nil || IsLoopback(req.URL.Host) || direct.covers(req.URL) {
 			return nil, nil
 		}
 		return proxy, nil

@@ -158,6 +158,8 @@ func hints(err error) []string {
 		return []string{"ferry --help and ferry COMMAND --help tell what is expected"}
 	case errors.Is(err, bundle.ErrVersion):
 		return []string{fmt.Sprintf("this is ferry %s; the ferry that packed the bundle, or a later one, can read it", ferryVersion())}
+	case isUnsaid(err):
+		return []string{hintUnsaid}
 	case errors.Is(err, oci.ErrLocked):
 		return []string{"wait for the other run to end, or choose another folder with --store DIR"}
 	case hitsImages(err):

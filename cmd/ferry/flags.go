@@ -159,6 +159,16 @@ func atLeastArgs(name string) cobra.PositionalArgs {
 	}
 }
 
+// leastArgs returns a check that names what is missing; more arguments are more of them.
+func leastArgs(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return fmt.Errorf("%s is missing", names[len(args)])
+		}
+		return nil
+	}
+}
+
 // checkOneOf returns a usage error unless value is one of those that a flag takes.
 func checkOneOf(flag, value string, allowed ...string) error {
 	for _, a := range allowed {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -51,12 +50,7 @@ it.`,
   ferry merge --dry-run amd64.tar.zst arm64.tar.zst -o all.tar.zst
   ferry merge --map rules --prefer newest amd64.tar.zst arm64.tar.zst -o all.tar.zst
   ferry merge --assume-platform arm64.tar.zst=linux/arm64 amd64.tar.zst arm64.tar.zst -o all.tar.zst`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("BUNDLE is missing")
-			}
-			return nil
-		},
+		Args: leastArgs("BUNDLE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Bundles = args
 			return runMerge(cmd.Context(), o, std)

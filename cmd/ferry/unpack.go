@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -50,12 +49,7 @@ Images that failed are printed on stdout, one name a line; each of them can be g
   ferry unpack --image 'calico/*' --existing keep k8s.tar.zst harbor.example/k8s
   ssh north cat k8s.tar.zst | ferry unpack - 127.0.0.1:5000
   ferry unpack k8s.tar.zst oci:layout`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) < 2 {
-				return fmt.Errorf("%s is missing", []string{"BUNDLE", "TARGET"}[len(args)])
-			}
-			return nil
-		},
+		Args: leastArgs("BUNDLE", "TARGET"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			last := len(args) - 1
 			o.Bundles, o.Targets = args[:last], args[last:]
@@ -128,7 +122,17 @@ func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 	if o.DryRun {
 		return d.writePlan(std.Out)
 	}
-	return d.run(ctx)
+	if err := d.run(ctx); err != nil {
+		return err
+	}
+	if !o.toLayout() {
+		bundles := o.Bundles
+		if o.fromPipe() {
+			bundles = []string{"BUNDLE"}
+		}
+		sayNodes(std, bundles, o.Targets[0], o.hostsFlags()...)
+	}
+	return nil
 }
 
 var unpackWords = deliverWords{command: "unpack", done: "pushed", undone: "unpacked", source: "the bundle"}
