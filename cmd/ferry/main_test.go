@@ -76,7 +76,8 @@ func TestScripts(t *testing.T) {
 			"many":        inStory((*story).many),
 
 			"serve": inStory((*story).serve),
-			"stop":  inStory((*story).stop),
+			"fetch": inStory((*story).fetch),
+			"end":   inStory((*story).end),
 
 			"vanish": inStory((*story).vanish),
 			"delete": inStory((*story).deleteImage),

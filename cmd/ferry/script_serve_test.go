@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -22,7 +23,7 @@ type serving struct {
 }
 
 // serve NAME ARG... starts `ferry serve ARG...` on a free port and sets $NAME to its address once it listens. Its output goes
-// to the files NAME.stdout and NAME.stderr, which are whole after stop.
+// to the files NAME.stdout and NAME.stderr, which are whole after end.
 func (s *story) serve(ts *testscript.TestScript, args []string) (err error) {
 	name := args[0]
 	p := &serving{cmd: exec.Command("ferry", append([]string{"serve", "--listen", "127.0.0.1:0"}, args[1:]...)...), copied: make(chan error, 1)}
@@ -90,11 +91,28 @@ func (p *serving) awaitAddress(stderr io.Reader, out *os.File) (string, error) {
 	}
 }
 
-// stop NAME interrupts a `ferry serve`, which must end well.
-func (s *story) stop(_ *testscript.TestScript, args []string) error {
+// end NAME interrupts a `ferry serve`, which must end well.
+func (s *story) end(_ *testscript.TestScript, args []string) error {
 	p := s.serving[args[0]]
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		return err
 	}
 	return errors.Join(<-p.copied, p.cmd.Wait(), p.stdout.Close())
+}
+
+// fetch URL FILE keeps what a URL gives.
+func (s *story) fetch(ts *testscript.TestScript, args []string) error {
+	resp, err := http.Get(args[0])
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s: %s", args[0], resp.Status, body)
+	}
+	return os.WriteFile(ts.MkAbs(args[1]), body, 0o644)
 }

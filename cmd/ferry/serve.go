@@ -46,7 +46,11 @@ All else is served.`,
 }
 
 func runServe(ctx context.Context, o serveOptions, std *stdio) error {
-	so := server.Options{Log: func(r server.Request) { logRequest(r, std) }}
+	var damage damageLog
+	so := server.Options{Log: func(r server.Request) {
+		logRequest(r, std)
+		damage.add(r)
+	}}
 	if err := o.readUsers(&so); err != nil {
 		return err
 	}
@@ -60,6 +64,7 @@ func runServe(ctx context.Context, o serveOptions, std *stdio) error {
 		return err
 	}
 	defer shelves.close()
+	so.Page = shelves.page(&damage, so.Users != nil)
 	s := server.New(shelves.list, so)
 	shelves.say(s, l, std)
 	return l.serve(ctx, s, std)

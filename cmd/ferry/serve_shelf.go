@@ -9,11 +9,13 @@ import (
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
 	"github.com/ferry-oci/ferry/registry/server"
+	"github.com/ferry-oci/ferry/registry/server/page"
 )
 
 // shelves are what a server serves, open.
 type shelves struct {
 	list    []server.Shelf
+	info    []page.Shelf // of each, for the page
 	closers []io.Closer
 }
 
@@ -59,6 +61,7 @@ func (s *shelves) addBundle(ctx context.Context, set *bundle.Set, std *stdio) er
 	}
 	repeatMissing(b.Head(), std)
 	s.list = append(s.list, server.Shelf{Name: set.Name(), Source: b, Images: images})
+	s.info = append(s.info, bundleInfo(b, set))
 	return nil
 }
 
