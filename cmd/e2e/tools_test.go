@@ -38,6 +38,13 @@ func requireRoot(t *testing.T) {
 // tool runs a foreign program in the folder of the story, which is to succeed, and returns its standard output.
 func (w *world) tool(name string, args ...string) string {
 	w.Helper()
+	stdout, _ := w.both(name, args...)
+	return stdout
+}
+
+// both is tool with the standard error.
+func (w *world) both(name string, args ...string) (string, string) {
+	w.Helper()
 	cmd := exec.CommandContext(w.Context(), name, args...)
 	cmd.Dir = w.dir
 	cmd.Env = append(os.Environ(), "HOME="+w.dir)
@@ -46,7 +53,7 @@ func (w *world) tool(name string, args ...string) string {
 	if err := cmd.Run(); err != nil {
 		w.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, stdout.String(), stderr.String())
 	}
-	return stdout.String()
+	return stdout.String(), stderr.String()
 }
 
 // containerd runs a containerd that has nothing in common with one of this machine, and returns its socket. It takes

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/ferry-oci/ferry/cmd/e2e/ferrycli"
+	"github.com/ferry-oci/ferry/cmd/e2e/goprograms"
 )
 
 // tool is a program that is measured. Its scripts run in an empty folder with these variables and files:
@@ -64,13 +64,13 @@ func atATime(command string) string { return `xargs -a "$REFS" -P 4 -L 1 sh -c '
 func peers() []tool {
 	return []tool{
 		{
-			Name: "crane", module: "github.com/google/go-containerregistry/cmd/crane@v0.20.6", Gate: true, archive: "images.tar",
+			Name: "crane", module: goprograms.Crane, Gate: true, archive: "images.tar",
 			Note: "pull --format oci of all images at once, tar; pushes no layout of many images; cp, four at a time",
 			save: `crane pull --insecure --format oci --annotate-ref $(cat "$LIST") layout` + tarLayout,
 			copy: atATime(`crane copy --insecure "$SRC/$0" "$DST/$0" 2>/dev/null`),
 		},
 		{
-			Name: "oras", module: "oras.land/oras/cmd/oras@v1.3.6", Gate: true, archive: "images.tar",
+			Name: "oras", module: goprograms.Oras, Gate: true, archive: "images.tar",
 			Note: "copy --to-oci-layout image by image, tar; untar, copy --from-oci-layout, four at a time; cp, four at a time",
 			save: `while read -r ref alias; do
 	oras copy --no-tty --from-plain-http --to-oci-layout "$SRC/$ref" "layout:$alias" >/dev/null
@@ -79,7 +79,7 @@ done <"$REFS"` + tarLayout,
 			copy: atATime(`oras copy --no-tty --from-plain-http "$SRC/$0" --to-plain-http "$DST/$0" >/dev/null`),
 		},
 		{
-			Name: "regctl", module: "github.com/regclient/regclient/cmd/regctl@v0.11.7", Gate: true, archive: "images.tar",
+			Name: "regctl", module: goprograms.Regctl, Gate: true, archive: "images.tar",
 			Note: "image copy to ocidir image by image, tar; untar, image copy, four at a time; image copy, four at a time",
 			save: `while read -r ref alias; do
 	regctl --host "reg=$SRC,tls=disabled" image copy "$SRC/$ref" "ocidir://layout:$alias"
@@ -174,11 +174,8 @@ func (t *tool) install(ctx context.Context, dir string) error {
 		return nil
 	}
 	progress("installing %s", t.module)
-	cmd := exec.CommandContext(ctx, "go", "install", "-trimpath", t.module)
-	cmd.Dir = dir // outside of this module
-	cmd.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go install %s: %w\n%s", t.module, err, out)
+	if err := goprograms.Install(ctx, dir, t.module); err != nil {
+		return err
 	}
 	return os.WriteFile(stamp, nil, 0o644)
 }
