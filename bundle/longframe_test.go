@@ -2,12 +2,16 @@ package bundle
 
 import (
 	"bytes"
+	"io"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ferry-oci/ferry/compress"
+	"github.com/ferry-oci/ferry/oci"
 )
 
 func TestLongFrames(t *testing.T) {
@@ -25,6 +29,7 @@ func TestLongFrames(t *testing.T) {
 	t.Run("damaged", long.testDamaged)
 	t.Run("cut short", long.testCutShort)
 	t.Run("without heads", long.testWithoutHeads)
+	t.Run("read by two at once", long.testTwoReaders)
 }
 
 // longBundle is a compact bundle whose plain layers are in one long frame.
@@ -116,4 +121,57 @@ func (l longBundle) testWithoutHeads(t *testing.T) {
 	zero(t, raw, l.b, l.b.layout.segments[2])
 	zero(t, raw, l.b, l.b.layout.segments[l.b.layout.tail+2])
 	l.verify(t, raw, func(m Member) bool { return m.Offset >= l.f.PlainOffset })
+}
+
+// countedRange counts how many bytes are read of a range of the file.
+type countedRange struct {
+	io.ReaderAt
+	from, to int64
+	n        atomic.Int64
+}
+
+func (c *countedRange) ReadAt(p []byte, off int64) (int, error) {
+	n, err := c.ReaderAt.ReadAt(p, off)
+	c.n.Add(max(0, min(off+int64(n), c.to)-max(off, c.from)))
+	return n, err
+}
+
+// Two that open members of a frame, with one decoder for both, take turns: the frame is decoded once.
+func (l longBundle) testTwoReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := &countedRange{ReaderAt: bytes.NewReader(l.raw), from: l.f.Offset, to: l.f.Offset + l.f.Size}
+		b, err := Open(t.Context(), file, int64(len(l.raw)), Options{Reader: compress.ReaderOptions{MaxMemory: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		members := slices.DeleteFunc(slices.Clone(l.b.Head().Members), func(m Member) bool {
+			return !l.b.inLongFrame(m)
+		})
+		first, last := members[0].Descriptor(), members[len(members)-1].Descriptor()
+		const skip = 1000
+		r, err := b.Open(t.Context(), oci.Repository{}, first, skip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := make(chan error)
+		go func() {
+			raw, err := readBlob(t, b, last, 0)
+			if err == nil && digest.FromBytes(raw) != last.Digest {
+				err = oci.ErrCorrupt
+			}
+			other <- err
+		}()
+		synctest.Wait() // until the other one waits, too
+		raw, err := io.ReadAll(r)
+		if err != nil || int64(len(raw)) != first.Size-skip {
+			t.Errorf("%d bytes of %d from %d: %v", len(raw), first.Size, skip, err)
+		}
+		r.Close()
+		if err := <-other; err != nil {
+			t.Error(err)
+		}
+		if n := file.n.Load(); n > l.f.Size {
+			t.Errorf("%d bytes were read of a frame of %d", n, l.f.Size)
+		}
+	})
 }

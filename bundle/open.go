@@ -367,18 +367,58 @@ func (b *Bundle) Open(ctx context.Context, _ oci.Repository, d oci.Descriptor, o
 // openMember returns the content of a member from offset on.
 func (b *Bundle) openMember(ctx context.Context, i int, offset int64) (io.ReadCloser, error) {
 	s := b.layout.segments[b.layout.blobs+i]
-	var h [blockSize]byte
-	if err := b.readAt(ctx, h[:], s.offset); err != nil {
-		return nil, b.blobError(i, err)
-	}
-	if want := tarHeader(s.name, s.size, b.layout.head.mtime()); h != want {
-		return nil, b.blobError(i, errors.New("its tar header is damaged"))
-	}
-	r, err := b.plain.Open(ctx, s.body()+offset, s.size-offset)
+	r, err := b.openBody(ctx, s, offset)
 	if err != nil {
 		return nil, b.blobError(i, err)
 	}
 	return &blobReader{ReadCloser: r, bundle: b, member: i}, nil
+}
+
+// openBody checks the tar header of s and returns its content from offset on. In a long frame both are one range, which
+// keeps its decoder in between: others that open members of the frame would take it further, and the frame would have to
+// be decoded again. Elsewhere they are two, so that no blob depends on the checksum of a stored frame.
+func (b *Bundle) openBody(ctx context.Context, s segment, offset int64) (io.ReadCloser, error) {
+	from, end := s.body()+offset, s.body()+s.size
+	one := from < end && b.oneLongFrame(s.offset, from)
+	stop := s.body()
+	if one {
+		stop = end
+	}
+	r, err := b.plain.Open(ctx, s.offset, stop-s.offset)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.checkHeader(r, s); err != nil {
+		r.Close()
+		return nil, err
+	}
+	if !one {
+		r.Close()
+		return b.plain.Open(ctx, from, end-from)
+	}
+	if _, err := io.CopyN(io.Discard, r, offset); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// oneLongFrame reports whether the plain bytes at both offsets lie in the same long frame.
+func (b *Bundle) oneLongFrame(first, last int64) bool {
+	i := b.table.Find(first)
+	return i == b.table.Find(last) && i < len(b.table.Frames) && b.table.Frames[i].Long()
+}
+
+// checkHeader reads the tar header of s from r.
+func (b *Bundle) checkHeader(r io.Reader, s segment) error {
+	var h [blockSize]byte
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return err
+	}
+	if h != tarHeader(s.name, s.size, b.layout.head.mtime()) {
+		return errors.New("its tar header is damaged")
+	}
+	return nil
 }
 
 // blobReader names the blob and its images in what goes wrong.
