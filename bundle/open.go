@@ -24,6 +24,8 @@ type Options struct {
 	// Lenient opens a bundle whose frame (head, tail, seek table) is hurt when enough of it is left to find the
 	// blobs; Damage says what was wrong. Without it such a bundle is not opened.
 	Lenient bool
+	// Turns bounds how many blobs that are not [Bundle.Direct] are open at a time; nil is no bound.
+	Turns *Turns
 }
 
 // recreating returns how blobs are re-created: with one encoder more than there are jobs, whatever number of blobs.
@@ -43,6 +45,7 @@ type Bundle struct {
 
 	recipes *recipes
 	again   gzip.RecreateOptions
+	turns   *Turns
 }
 
 // Open opens the bundle that r holds in size bytes and checks its frame: the seek table against the size of the file, the head
@@ -50,7 +53,7 @@ type Bundle struct {
 // it, see oci.Verify.
 // Errors: ErrNotBundle, ErrVersion, and ErrCorrupt as a *DamageError.
 func Open(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Bundle, error) {
-	b := &Bundle{again: o.recreating()}
+	b := &Bundle{again: o.recreating(), turns: o.Turns}
 	b.set, _ = r.(*Set)
 	table, err := b.openTable(r, size, o)
 	if err != nil {
@@ -349,7 +352,8 @@ func (b *Bundle) place(d Damage) Damage {
 }
 
 // Open returns the content of the blob d from offset on, as oci.Source. The member's tar header is checked first. A blob that
-// has to be re-created is so from its begin, whatever the offset, which takes as long; see Pass for many of them.
+// has to be re-created is so from its begin, whatever the offset, which takes as long; see Pass for many of them. A blob
+// that is not [Bundle.Direct] waits for its turn, see Options, and has it until it is closed.
 func (b *Bundle) Open(ctx context.Context, _ oci.Repository, d oci.Descriptor, offset int64) (io.ReadCloser, error) {
 	i, ok := b.blobs[d.Digest]
 	if !ok {
@@ -358,6 +362,14 @@ func (b *Bundle) Open(ctx context.Context, _ oci.Repository, d oci.Descriptor, o
 	if size := b.layout.head.Blob(i).Size; offset < 0 || offset > size {
 		return nil, fmt.Errorf("blob %s: offset %d of %d bytes", d.Digest, offset, size)
 	}
+	if b.turns == nil || b.direct(i) {
+		return b.open(ctx, i, offset)
+	}
+	return b.turns.open(ctx, func() (io.ReadCloser, error) { return b.open(ctx, i, offset) })
+}
+
+// open opens a blob by its number.
+func (b *Bundle) open(ctx context.Context, i int, offset int64) (io.ReadCloser, error) {
 	if n := i - len(b.layout.head.Members); n >= 0 {
 		return b.openRecreated(ctx, n, offset)
 	}

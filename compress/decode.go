@@ -23,6 +23,9 @@ type ReaderOptions struct {
 	Jobs      int    // frames that are decoded at a time; 0 is the number of processors
 	MaxMemory int64  // bytes for frames that are held and decoders of long ones, one of each at least; 0 is DefaultMaxMemory
 	XZProgram string // path of the xz program; "" decodes in this process
+	// LongDecoders is how many long frames a Reader decodes at a time. Each takes up to 131 MiB, which then are no part of
+	// MaxMemory; 0 is as many as fit in that.
+	LongDecoders int
 }
 
 func (o ReaderOptions) complete() ReaderOptions {

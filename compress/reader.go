@@ -37,8 +37,11 @@ func NewReader(r io.ReaderAt, t *Table, o ReaderOptions) *Reader {
 	}
 	zr := &Reader{r: r, t: t, layout: layoutOf(t.Format), decoder: NewDecoder(t.Format, o)}
 	if long > 0 {
-		runs := max(1, min(long, (o.MaxMemory-largest)/longMemory))
-		o.MaxMemory -= runs * longMemory
+		runs := int64(o.LongDecoders)
+		if runs <= 0 {
+			runs = max(1, min(long, (o.MaxMemory-largest)/longMemory))
+			o.MaxMemory -= runs * longMemory
+		}
 		zr.runs = &longRuns{room: int(runs), fresh: zr.decoder.newLongRun, begin: zr.begin, patience: longPatience}
 	}
 	ctx, stop := context.WithCancel(context.Background())
