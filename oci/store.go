@@ -302,6 +302,38 @@ func (s *Store) Part(d Descriptor) int64 {
 	return fi.Size()
 }
 
+// OpenPart opens what there is of d while a Push of it is under way, for reading; the caller closes it. What is read is not
+// proven yet. It comes back with [ErrNotFound] when nothing has come, and when the blob is whole: see OpenBlob.
+func (s *Store) OpenPart(d Descriptor) (*os.File, error) {
+	if _, err := s.path(d); err != nil {
+		return nil, err
+	}
+	// Unlike os.Open, this lets the file be renamed on Windows while it is open.
+	f, err := os.OpenInRoot(s.dir, filepath.Join(partialDir, d.Digest.Encoded()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("part of blob %s: %w in %s", d.Digest, ErrNotFound, s.dir)
+	}
+	return f, err
+}
+
+// DropPart removes what an earlier Push has left of d, if it has. None may be under way.
+func (s *Store) DropPart(d Descriptor) error {
+	if _, err := s.path(d); err != nil {
+		return err
+	}
+	return removeIfThere(s.partPath(d))
+}
+
+// DropParts removes what earlier runs have left of any blob. No Push may be under way.
+func (s *Store) DropParts() error {
+	dir := filepath.Join(s.dir, partialDir)
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
+}
+
 // Mount reports whether the blob d is there: a store has only one place.
 func (s *Store) Mount(ctx context.Context, _, to Repository, d Descriptor) (bool, error) {
 	return s.Has(ctx, to, d)
