@@ -21,22 +21,23 @@ func (w *writer) containerd() {
 		if len(found) == 0 {
 			found = []string{""} // so that the old registry is not asked
 		}
-		var lines []string
-		if len(found) > 1 {
-			lines = append(lines, "# The paths are asked in turn, the server last.")
-		}
-		last := found[len(found)-1]
-		lines = append(append(lines, "server = "+quoted(w.place(last))), w.hostLines("", last)...)
-		for _, prefix := range found[:len(found)-1] {
-			lines = append(append(lines, "", "[host."+quoted(w.place(prefix))+"]"), w.hostLines("  ", prefix)...)
-		}
-		w.addHosts(host, lines)
+		w.addHosts(host, w.hostsLines(found))
 	}
 	if _, own := images[w.registry.Host]; own || !w.registry.HTTP && !w.registry.SkipVerify && w.registry.CA == nil {
 		return
 	}
-	lines := append([]string{"# For the new names.", "server = " + quoted(w.place(""))}, w.hostLines("", "")...)
-	w.addHosts(w.registry.Host, lines)
+	w.addHosts(w.registry.Host, append([]string{"# For the new names."}, w.hostsLines([]string{""})...))
+}
+
+// hostsLines returns a hosts.toml for the places with these prefixes. containerd asks them in turn and then the server, which
+// it takes for the old registry if it is not told; before 2.0 it refuses a file with nothing but a server.
+func (w *writer) hostsLines(prefixes []string) []string {
+	last := prefixes[len(prefixes)-1]
+	lines := append([]string{"server = " + quoted(w.place(last))}, w.placeLines("", last)...)
+	for _, prefix := range prefixes {
+		lines = append(append(lines, "", "[host."+quoted(w.place(prefix))+"]"), w.placeLines("  ", prefix)...)
+	}
+	return lines
 }
 
 // containerdPlaces returns the paths to be tried, and notes the images that are in none of them.
@@ -67,8 +68,8 @@ func (w *writer) place(prefix string) string {
 	return w.registry.url("/v2/" + prefix)
 }
 
-// hostLines returns what is said of the place with a prefix.
-func (w *writer) hostLines(indent, prefix string) []string {
+// placeLines returns what is said of the place with a prefix.
+func (w *writer) placeLines(indent, prefix string) []string {
 	lines := []string{indent + `capabilities = ["pull", "resolve"]`}
 	if prefix != "" {
 		lines = append(lines, indent+"override_path = true")
