@@ -78,6 +78,7 @@ func TestScripts(t *testing.T) {
 			"serve": inStory((*story).serve),
 			"fetch": inStory((*story).fetch),
 			"end":   inStory((*story).end),
+			"pair":  inStory((*story).pair),
 
 			"vanish": inStory((*story).vanish),
 			"delete": inStory((*story).deleteImage),

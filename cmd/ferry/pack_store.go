@@ -197,12 +197,20 @@ func (p *packing) nameImages(ctx context.Context) error {
 	if p.o.Store == "" {
 		return nil
 	}
-	for _, image := range p.images() {
-		if image.Ref.Tag == "" {
-			continue
+	name := func(in oci.Repository, tag string, n *oci.Node) error {
+		if tag == "" {
+			return nil
 		}
-		if err := p.store.Tag(ctx, image.Ref.Repository, image.Ref.Tag, image.Root.Descriptor, image.Root.Raw); err != nil {
+		return p.store.Tag(ctx, in, tag, n.Descriptor, n.Raw)
+	}
+	for _, image := range p.images() {
+		if err := name(image.Ref.Repository, image.Ref.Tag, image.Root); err != nil {
 			return err
+		}
+		for _, r := range image.Referrers {
+			if err := name(image.Ref.Repository, r.Tag, r.Root); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

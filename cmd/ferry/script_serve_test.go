@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ferry-oci/ferry/registry/registrytest"
 )
 
 // serving is a `ferry serve` of a story.
@@ -47,7 +49,7 @@ func (s *story) serve(ts *testscript.TestScript, args []string) (err error) {
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
-	s.tb.Cleanup(func() { _ = p.cmd.Process.Kill() }) // of one that was not stopped
+	s.tb.Cleanup(func() { _ = p.cmd.Process.Kill() }) // of one that was not ended
 	address, err := p.awaitAddress(io.TeeReader(in, out), out)
 	if err != nil {
 		return fmt.Errorf("ferry serve: %w", err)
@@ -115,4 +117,15 @@ func (s *story) fetch(ts *testscript.TestScript, args []string) error {
 		return fmt.Errorf("%s: %s: %s", args[0], resp.Status, body)
 	}
 	return os.WriteFile(ts.MkAbs(args[1]), body, 0o644)
+}
+
+// pair NAME writes NAME.cert and NAME.key for a server at 127.0.0.1, and NAME.ca with their authority.
+func (s *story) pair(ts *testscript.TestScript, args []string) error {
+	ca := registrytest.NewAuthority(s.tb, "authority of "+args[0])
+	cert, key := ca.Issue("127.0.0.1")
+	var errs []error
+	for ending, raw := range map[string][]byte{".cert": cert, ".key": key, ".ca": ca.CAPEM()} {
+		errs = append(errs, os.WriteFile(ts.MkAbs(args[0]+ending), raw, 0o600))
+	}
+	return errors.Join(errs...)
 }

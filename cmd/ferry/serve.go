@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/registry/server"
 )
 
@@ -15,15 +17,17 @@ import (
 type serveOptions struct {
 	listenOptions
 	Bundles  []string
-	Htpasswd string // file; empty: everybody may read
+	Stores   []string // folders of image layouts
+	Htpasswd string   // file; empty: everybody may read
 }
 
 func newServeCommand(std *stdio) *cobra.Command {
 	var o serveOptions
 	cmd := &cobra.Command{
-		Use:   "serve BUNDLE...",
+		Use:   "serve [BUNDLE...]",
 		Short: "Serve bundles as a read-only registry",
-		Long: `Serve the images of bundles as a read-only registry, straight from the files: nothing is unpacked.
+		Long: `Serve the images of bundles as a read-only registry, straight from the files: nothing is unpacked. --store serves those of
+a store, or of any OCI image layout.
 
 Each image answers under its path alone (library/nginx:1.27), with the host before it (docker.io/library/nginx:1.27, where the
 colon of a host is a _), and by containerd's ?ns=docker.io. A tag that means two images under the path alone is not found
@@ -32,20 +36,33 @@ there; the names to ask for are told at the start and in the answer.
 What is read is proven before it ends: the body of a damaged blob is cut, and the damage is told with the images that need it.
 All else is served.`,
 		Example: `  ferry serve k8s.tar.zst
-  ferry serve --listen :5000 k8s.tar.zst apps.tar.zst`,
-		Args: cobra.MinimumNArgs(1),
+  ferry serve --listen :5000 k8s.tar.zst apps.tar.zst
+  ferry serve --listen :5000 --tls --tls-ca ca.pem --htpasswd users k8s.tar.zst
+  ferry serve --store layout`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Bundles = args
 			return runServe(cmd.Context(), o, std)
 		},
 	}
 	set := cmd.Flags()
+	set.StringArrayVar(&o.Stores, "store", nil, "serve the store or the OCI image layout in `DIR`, too (repeatable)")
 	o.add(set)
 	set.StringVar(&o.Htpasswd, "htpasswd", "", "let only the users in this `FILE` read, whose passwords are hashed by bcrypt (`htpasswd -B`)")
 	return cmd
 }
 
+// check finds what is wrong with the options alone.
+func (o *serveOptions) check() error {
+	if len(o.Bundles)+len(o.Stores) == 0 {
+		return usagef("BUNDLE or --store is missing")
+	}
+	return o.listenOptions.check()
+}
+
 func runServe(ctx context.Context, o serveOptions, std *stdio) error {
+	if err := o.check(); err != nil {
+		return err
+	}
 	var damage damageLog
 	so := server.Options{Log: func(r server.Request) {
 		logRequest(r, std)
@@ -54,17 +71,20 @@ func runServe(ctx context.Context, o serveOptions, std *stdio) error {
 	if err := o.readUsers(&so); err != nil {
 		return err
 	}
-	l, err := o.listen()
-	if err != nil {
-		return err
-	}
-	defer l.Close()
 	shelves, err := openShelves(ctx, &o, std)
 	if err != nil {
 		return err
 	}
 	defer shelves.close()
-	so.Page = shelves.page(&damage, so.Users != nil)
+	l, err := o.listen(std)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if o.Htpasswd != "" && l.tls == nil && !l.isLocal() {
+		std.warn("passwords come in plain http, where others can read them; --tls or --tls-cert prevent that")
+	}
+	so.Page = shelves.page(&damage, so.Users != nil, o.SelfSigned)
 	s := server.New(shelves.list, so)
 	shelves.say(s, l, std)
 	return l.serve(ctx, s, std)
@@ -80,8 +100,10 @@ func (o *serveOptions) readUsers(so *server.Options) error {
 		return fmt.Errorf("--htpasswd %s: %w", o.Htpasswd, bareError(err))
 	}
 	defer f.Close()
-	so.Users, err = server.ParseUsers(o.Htpasswd, f)
-	return err
+	if so.Users, err = server.ParseUsers(o.Htpasswd, f); err != nil {
+		return &usageError{fmt.Errorf("--htpasswd: %w", err)}
+	}
+	return nil
 }
 
 // logRequest tells of damage in any case, and of each request with -v.
@@ -92,7 +114,13 @@ func logRequest(r server.Request, std *stdio) {
 	}
 	request := fmt.Sprintf("%s%s %s %s", r.Remote, user, r.Method, r.Target)
 	std.detail("%s %d, %s in %s", oneLine(request), r.Status, formatSize(r.Bytes), r.Took.Round(time.Millisecond))
-	if r.Err != nil {
-		std.warn("%s: %s", oneLine(request), oneLine(r.Err.Error()))
+	if r.Err == nil {
+		return
+	}
+	std.warn("%s: %s", oneLine(request), oneLine(r.Err.Error()))
+	if damage, ok := errors.AsType[*bundle.DamageError](r.Err); ok {
+		for _, name := range damage.Damage.Images {
+			std.complain("  hits " + oneLine(name))
+		}
 	}
 }

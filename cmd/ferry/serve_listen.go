@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,29 +30,42 @@ const (
 
 // listenOptions are the flags that say where a server listens, and how it is spoken to.
 type listenOptions struct {
+	tlsOptions
 	Listen string // [HOST]:PORT
 }
 
 // add defines the flags.
 func (o *listenOptions) add(set *pflag.FlagSet) {
 	set.StringVar(&o.Listen, "listen", "127.0.0.1:5000", "listen at this `ADDRESS`; :5000 is port 5000 of all interfaces")
+	o.tlsOptions.add(set)
+}
+
+// check finds what is wrong with the flags alone.
+func (o *listenOptions) check() error {
+	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
+		return usagef("--listen %q: an address such as 127.0.0.1:5000 or :5000 is needed", o.Listen)
+	}
+	return o.tlsOptions.check()
 }
 
 // listening is a server's listener.
 type listening struct {
 	net.Listener
+	tls *tls.Config // nil: plain http
 }
 
 // listen opens the listener.
-func (o *listenOptions) listen() (*listening, error) {
-	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
-		return nil, usagef("--listen %q: an address such as 127.0.0.1:5000 or :5000 is needed", o.Listen)
-	}
+func (o *listenOptions) listen(std *stdio) (*listening, error) {
 	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("--listen %s: %w", o.Listen, bareListenError(err))
 	}
-	return &listening{Listener: l}, nil
+	host, _, _ := net.SplitHostPort(o.Listen) // check has read it
+	config, err := o.config(host, std)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return &listening{Listener: l, tls: config}, nil
 }
 
 // bareListenError returns err without the address, and with what to do about it.
@@ -70,8 +85,23 @@ func bareListenError(err error) error {
 	return err
 }
 
-// url returns where the server can be reached from here.
-func (l *listening) url() string { return "http://" + l.Addr().String() }
+// address returns host:port by which clients reach the server.
+func (l *listening) address() string {
+	a := l.Addr().(*net.TCPAddr)
+	return net.JoinHostPort(reachableHost(a), strconv.Itoa(a.Port))
+}
+
+// url returns where the server is.
+func (l *listening) url() string {
+	scheme := "http"
+	if l.tls != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + l.address()
+}
+
+// isLocal reports whether only this machine reaches the server.
+func (l *listening) isLocal() bool { return l.Addr().(*net.TCPAddr).IP.IsLoopback() }
 
 // serve serves until ctx ends, and then lets requests that are under way come to their end.
 func (l *listening) serve(ctx context.Context, h http.Handler, std *stdio) error {
@@ -79,9 +109,17 @@ func (l *listening) serve(ctx context.Context, h http.Handler, std *stdio) error
 		Handler: h, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxRequestHeader,
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ErrorLog:    log.New(detailWriter{std}, "", 0),
+		TLSConfig:   l.tls,
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(newLimited(l.Listener, maxConnections)) }()
+	go func() {
+		limited := newLimited(l.Listener, maxConnections)
+		if l.tls == nil {
+			ended <- srv.Serve(limited)
+		} else {
+			ended <- srv.ServeTLS(limited, "", "")
+		}
+	}()
 	select {
 	case err := <-ended:
 		return err

@@ -48,9 +48,10 @@ func (l *damageLog) all() []page.Damage {
 	return l.list[:len(l.list):len(l.list)]
 }
 
-// page makes the page for people. Paths of this machine are nothing to tell others.
-func (s *shelves) page(damage *damageLog, login bool) *page.Page {
-	d := page.Data{Damage: damage.all, Login: login}
+// page makes the page for people; ownCA tells that the certificate was made on the spot. Paths of this machine are nothing to
+// tell others.
+func (s *shelves) page(damage *damageLog, login, ownCA bool) *page.Page {
+	d := page.Data{Damage: damage.all, Login: login, OwnCA: ownCA}
 	for i, shelf := range s.list {
 		info := s.info[i]
 		info.Name = filepath.Base(shelf.Name)

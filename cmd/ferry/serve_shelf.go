@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
@@ -33,14 +34,21 @@ func openShelves(ctx context.Context, o *serveOptions, std *stdio) (_ *shelves, 
 			s.close()
 		}
 	}()
-	sets, err := findBundles(o.Bundles)
-	if err != nil {
-		return nil, err
+	var sets []*bundle.Set
+	if len(o.Bundles) > 0 {
+		if sets, err = findBundles(o.Bundles); err != nil {
+			return nil, err
+		}
 	}
 	for _, set := range sets {
 		s.closers = append(s.closers, set)
 		if err := s.addBundle(ctx, set, std); err != nil {
 			return nil, fmt.Errorf("%s: %w", set.Name(), err)
+		}
+	}
+	for _, dir := range o.Stores {
+		if err := s.addLayout(ctx, dir, std); err != nil {
+			return nil, fmt.Errorf("--store %s: %w", dir, err)
 		}
 	}
 	return s, nil
@@ -104,16 +112,39 @@ func shelfReferrers(img bundle.Image) []server.Referrer {
 	return list
 }
 
-// say tells what is served and where.
+// say tells what is served and where, and how an image of it is pulled.
 func (s *shelves) say(srv *server.Server, l *listening, std *stdio) {
+	images, repos := 0, map[oci.Repository]bool{}
 	for _, shelf := range s.list {
 		std.say("serving %s: %s", shelf.Name, plural(len(shelf.Images), "image"))
+		images += len(shelf.Images)
+		for _, img := range shelf.Images {
+			repos[img.Ref.Repository] = true
+		}
 	}
-	for _, c := range srv.Conflicts() {
-		std.warn("%s means several images, so ask for one of these:", c.Name)
+	conflicts := srv.Conflicts()
+	for _, c := range conflicts {
+		std.warn("%s means several images and is not served; ask for one of these:", c.Name)
 		for _, img := range c.Images {
 			std.complain(fmt.Sprintf("  %s (%s)", img.Ref, img.Shelf))
 		}
 	}
-	std.say("%s at %s", plural(len(srv.Repositories()), "repository"), l.url())
+	std.say("%s in %s at %s, read-only; Ctrl-C ends", plural(images, "image"), plural(len(repos), "repository"), l.url())
+	if name := s.example(conflicts); name != "" {
+		std.say("  for example: docker pull %s/%s", l.address(), name)
+	}
+}
+
+// example returns the shortest name of an image that can be pulled, or nothing.
+func (s *shelves) example(conflicts []server.Conflict) string {
+	for _, shelf := range s.list {
+		for _, img := range shelf.Images {
+			name := img.Ref.Path + ":" + img.Ref.Tag
+			conflicting := func(c server.Conflict) bool { return c.Name == name }
+			if img.Ref.Tag != "" && !slices.ContainsFunc(conflicts, conflicting) {
+				return name
+			}
+		}
+	}
+	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"testing"
 	"time"
 )
@@ -65,14 +66,20 @@ func (a *Authority) CA() *x509.Certificate { return a.cert }
 // CAPEM returns the authority's own certificate as the content of a file.
 func (a *Authority) CAPEM() []byte { return certPEM(a.cert) }
 
-// Issue returns a certificate for name, as a host and as a client, and its key, as the contents of two files.
+// Issue returns a certificate for name, which may be an IP address, as a host and as a client, and its key, as the contents of two files.
 func (a *Authority) Issue(name string) (cert, key []byte) {
 	a.tb.Helper()
 	private := newKey(a.tb)
-	leaf := a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, KeyUsage: x509.KeyUsageDigitalSignature,
+	template := &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, private)
+	}
+	if ip := net.ParseIP(name); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{name}
+	}
+	leaf := a.sign(template, private)
 	der, err := x509.MarshalECPrivateKey(private)
 	if err != nil {
 		a.tb.Fatal(err)
