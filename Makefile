@@ -14,8 +14,8 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
-# One static binary; the same source gives the same bytes wherever it is built.
-BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='-s -w -buildid= -X main.version=$(VERSION)'
+# One static binary; the same source and Go give the same bytes wherever they are built, whatever the environment says.
+BUILD       := CGO_ENABLED=0 GOFLAGS= GOEXPERIMENT= GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=false -ldflags='-s -w -buildid= -X main.version=$(VERSION)'
 
 .PHONY: build test check fmt vet staticcheck cross fuzz fuzz-short e2e arm64 demo bench release clean
 
@@ -86,7 +86,7 @@ release:
 		out=dist/ferry-$${p%/*}-$${p#*/}; if [ $${p%/*} = windows ]; then out=$$out.exe; fi; \
 		echo "$$out"; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o "$$out" ./cmd/ferry; \
 	done
-	cd dist && { sha256sum ferry-* 2>/dev/null || shasum -a 256 ferry-*; } > SHA256SUMS
+	cd dist && LC_ALL=C && export LC_ALL && { sha256sum ferry-* 2>/dev/null || shasum -a 256 ferry-*; } > SHA256SUMS
 
 clean:
 	rm -rf bin dist

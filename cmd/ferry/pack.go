@@ -24,6 +24,7 @@ type packOptions struct {
 	Compact   bool   // un-gzip layers that can be re-created
 	FrameSize string // with Compact, the most plain bytes of layers in a frame; empty is the format's own
 	Transfers transferFlags
+	With      withFlags
 
 	DryRun    bool
 	KeepGoing bool // write the bundle without the images that failed
@@ -59,6 +60,10 @@ Each one is proven before: ferry finds the program that made it and makes it aga
 digest as it was. A layer of which that cannot be done stays as it is; ferry inspect says why. The store needs the disk of all
 blobs, and is written from when all of them have come. --level max takes the zstd program (or xz) where it is on PATH.
 
+--with puts ferry itself beside the bundle, for the platforms of the far side, and a README.txt that tells how to verify and load
+it, without ferry, too. BUNDLE.sha256 has their sums. This ferry's own platform is itself; others are files as make release writes
+them (ferry-linux-arm64), in the folder of this ferry or of --with-from, held against SHA256SUMS where that is there.
+
 With --consume, what is in the output leaves the store, so that both together need the disk of the bundle and little
 more. A run that does not end well then has to fetch again what it had dropped.
 
@@ -90,6 +95,7 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 	set.BoolVar(&o.Compact, "compact", false, "un-gzip layers, with proof that unpack gives the very same ones, and pack them much smaller")
 	set.StringVar(&o.FrameSize, "frame-size", "", "with --compact, put at most `SIZE` of plain layers into a frame")
 	_ = set.MarkHidden("frame-size") // for measurements; it is there
+	o.With.add(set)
 	set.BoolVar(&o.DryRun, "dry-run", false, "print the plan and fetch nothing but manifests")
 	set.BoolVar(&o.KeepGoing, "keep-going", false, "write the bundle without the images that could not be fetched")
 	set.BoolVar(&o.NoReferrers, "no-referrers", false, "leave out signatures, SBOMs and whatever else belongs to the images")
@@ -106,7 +112,8 @@ type packing struct {
 	wants   oci.PlanOptions
 	consume consumeSizes
 	bundleOptions
-	longFrame int64 // plain bytes; 0 is the format's own
+	longFrame int64       // plain bytes; 0 is the format's own
+	with      []companion // what is to lie beside the bundle
 	refs      []oci.Reference
 	backup    *backup // with --from, what the registry has
 
@@ -215,6 +222,9 @@ func (p *packing) check() (err error) {
 		return usagef("--store keeps what --consume drops: only one of them can be given")
 	}
 	if p.backup, err = o.backup(p.std); err != nil {
+		return err
+	}
+	if p.with, err = o.With.companions(o.Output); err != nil {
 		return err
 	}
 	if err := checkOutput(o.Output); err != nil {

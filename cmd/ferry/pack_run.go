@@ -18,9 +18,15 @@ func (p *packing) writeBundle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	remove, err := writeCompanions(p.with, p.o.Output, out)
+	if err != nil {
+		out.Abort()
+		return err
+	}
 	sealed, err := p.fill(ctx, out)
 	if err != nil || sealed == nil {
 		out.Abort()
+		remove()
 		if err == nil {
 			err = p.verdict(ctx)
 		}
@@ -34,6 +40,7 @@ func (p *packing) writeBundle(ctx context.Context) error {
 		return err
 	}
 	sealed.say(p.std, p.o.Output, p.writer.Format, out)
+	sayCompanions(p.with, p.std)
 	return p.verdict(ctx)
 }
 

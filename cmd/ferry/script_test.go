@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,6 +48,8 @@ func setUpStory(env *testscript.Env) error {
 	// No credentials of the machine, and no proxy of it either.
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv(raceExit[0], raceExit[1])
+	env.Setenv("PLATFORM", runtime.GOOS+"/"+runtime.GOARCH)
+	env.Setenv("FERRY", "ferry-"+runtime.GOOS+"-"+runtime.GOARCH) // what --with makes of it
 	env.Setenv("DOCKER_CONFIG", "")
 	env.Setenv("REGISTRY_AUTH_FILE", "")
 	env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
