@@ -51,10 +51,15 @@ type Bundle struct {
 // Open opens the bundle that r holds in size bytes and checks its frame: the seek table against the size of the file, the head
 // against SHA256SUMS, head against tail, and the recipes against the head. Other blobs are not read; whoever reads one proves
 // it, see oci.Verify.
-// Errors: ErrNotBundle, ErrVersion, and ErrCorrupt as a *DamageError.
+//
+// Where r is a [Set], damage has its place in the volumes, and a volume that belongs to another bundle is found by its stamps. When
+// volumes are missing, Lacking tells which images need them.
+// Errors: ErrNotBundle, ErrVersion, ErrCorrupt as a *DamageError, and *MissingError where what is needed to open it is missing.
 func Open(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Bundle, error) {
 	b := &Bundle{again: o.recreating(), turns: o.Turns}
-	b.set, _ = r.(*Set)
+	if b.set, _ = r.(*Set); b.set != nil && b.set.volumeSize == 0 {
+		return nil, b.set.MissingError() // of the others nothing is known
+	}
 	table, err := b.openTable(r, size, o)
 	if err != nil {
 		return nil, err
@@ -62,6 +67,9 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Bundle, e
 	b.table = table
 	b.plain = compress.NewReader(r, table, o.Reader)
 	if err := b.openHead(ctx, o.Lenient); err != nil {
+		return nil, err
+	}
+	if err := b.checkVolumes(); err != nil {
 		return nil, err
 	}
 	if len(b.damage) > 0 && !o.Lenient {
@@ -89,7 +97,13 @@ func (b *Bundle) loadRecipes(ctx context.Context) error {
 
 func (b *Bundle) openTable(r io.ReaderAt, size int64, o Options) (*compress.Table, error) {
 	format, err := compress.Detect(r, size)
-	if err != nil {
+	if err != nil && o.Lenient && isMissing(err) {
+		format, err = compress.FormatByName(b.set.file)
+	}
+	switch {
+	case isMissing(err):
+		return nil, err
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", err, ErrNotBundle)
 	}
 	table, err := compress.ReadTable(r, size)
@@ -99,12 +113,17 @@ func (b *Bundle) openTable(r io.ReaderAt, size int64, o Options) (*compress.Tabl
 	if !errors.Is(err, compress.ErrCorrupt) && !o.Lenient {
 		return nil, err
 	}
-	d := Damage{Member: tableName, Reason: err.Error()}
-	if !o.Lenient {
-		return nil, &DamageError{Damage: d, Err: err}
+	if mixed := b.set.mixed(format); mixed != nil {
+		return nil, mixed
 	}
-	b.damage = append(b.damage, d)
+	if !o.Lenient {
+		return nil, &DamageError{Damage: Damage{Member: tableName, Reason: err.Error()}, Err: err}
+	}
+	b.hurt(tableName, err)
 	table, _, err = compress.ScanTable(r, size, format)
+	if missing := b.set.MissingError(); err != nil && missing != nil {
+		return nil, missing
+	}
 	if err != nil {
 		return nil, &DamageError{Damage: Damage{Member: tableName, Reason: err.Error()}, Err: err}
 	}
@@ -137,6 +156,9 @@ func (b *Bundle) openHead(ctx context.Context, lenient bool) error {
 		b.hurt(headName, headErr)
 		return b.checkSize()
 	}
+	if err := b.set.MissingError(); err != nil {
+		return err
+	}
 	if !errors.Is(headErr, ErrCorrupt) || !lenient {
 		return headErr
 	}
@@ -158,19 +180,29 @@ func (b *Bundle) readTail(ctx context.Context) (*layout, error) {
 }
 
 func (b *Bundle) checkSize() error {
+	if b.set != nil && b.set.MissingError() != nil { // of which the table may be
+		return nil
+	}
 	if got, want := b.table.PlainSize, b.layout.head.Size; got != want {
 		b.hurt("tar", fmt.Errorf("it has %d bytes, want %d", got, want))
 	}
 	return nil
 }
 
+// hurt notes damage of the bundle's frame. What lies in a volume that is missing is none.
 func (b *Bundle) hurt(member string, err error) {
+	if isMissing(err) {
+		return
+	}
 	reason := strings.TrimPrefix(err.Error(), member+": ") // it is named once
 	b.damage = append(b.damage, Damage{Member: member, Reason: reason})
 }
 
 // readCopy reads one of the two copies of the head.
 func (b *Bundle) readCopy(ctx context.Context, prefix string, offset int64) (*layout, error) {
+	if err := b.set.MissingError(); err != nil && offset >= b.table.PlainSize {
+		return nil, err // what of the table was found ends before it
+	}
 	if offset < 0 || offset >= b.table.PlainSize {
 		return nil, corrupt(prefix+headName, "offset %d lies outside of the tar of %d bytes", offset, b.table.PlainSize)
 	}
@@ -185,11 +217,7 @@ func (b *Bundle) readCopy(ctx context.Context, prefix string, offset int64) (*la
 // readFour reads the four members of a head from r and proves that they agree with each other. Frames that cannot be
 // read are damage of the head.
 func readFour(r io.Reader, prefix string) (_ *layout, err error) {
-	defer func() {
-		if errors.Is(err, compress.ErrCorrupt) && !errors.Is(err, ErrCorrupt) {
-			err = &DamageError{Damage: Damage{Member: prefix + headName, Reason: err.Error()}, Err: err}
-		}
-	}()
+	defer func() { err = frameDamaged(prefix+headName, err) }()
 	var raw [4][]byte
 	for i, m := range []struct {
 		name  string
@@ -219,6 +247,15 @@ func readFour(r io.Reader, prefix string) (_ *layout, err error) {
 		return nil, corrupt(prefix+headName, "its offsets do not fit its members")
 	}
 	return l, nil
+}
+
+// frameDamaged returns err of reading a member as its damage when frames are damaged.
+func frameDamaged(member string, err error) error {
+	if errors.Is(err, compress.ErrCorrupt) && !errors.Is(err, ErrCorrupt) {
+		reason := strings.TrimPrefix(err.Error(), member+": ") // it is named once
+		return &DamageError{Damage: Damage{Member: member, Reason: reason}, Err: err}
+	}
+	return err
 }
 
 // readMember reads the member that comes next, which must have that name and at most limit bytes.

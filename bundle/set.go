@@ -13,7 +13,7 @@ import (
 
 // Set is the file or the volumes of one bundle where they lie, as one io.ReaderAt over the bytes of the whole. What cannot be
 // read of it, because a volume is missing, is a *MissingError; all else of it can be read all the same. Volumes are opened
-// when they are first read from. All methods but Rescan may be called from many goroutines.
+// when they are first read from. Its methods may be called from many goroutines, but while Look is.
 type Set struct {
 	name    string   // path of the whole, as messages call it
 	file    string   // last part of it
@@ -107,12 +107,21 @@ func (s *Set) Missing() []int {
 
 // MissingError returns what Missing does as an error, and nil when no volume is missing.
 func (s *Set) MissingError() error {
+	if s == nil {
+		return nil
+	}
 	missing := s.Missing()
 	if len(missing) == 0 {
 		return nil
 	}
 	return s.missing(missing...)
 }
+
+// MissingVolume returns the error of volume n, which is missing.
+func (s *Set) MissingVolume(n int) error { return s.missing(n) }
+
+// Folders returns where volumes are looked for.
+func (s *Set) Folders() []string { return slices.Clone(s.folders) }
 
 func (s *Set) missing(numbers ...int) *MissingError {
 	e := &MissingError{Of: s.count, end: min(s.size, int64(numbers[0])*s.volumeSize)}
@@ -138,13 +147,22 @@ func (s *Set) find(off int64) (n int, at int64) {
 	return n, off - int64(n-1)*s.volumeSize
 }
 
+// edge returns the end of the volume that holds the byte at off, or to when that is before it.
+func (s *Set) edge(off, to int64) int64 {
+	if s == nil || s.plain || s.volumeSize == 0 {
+		return to
+	}
+	n, _ := s.find(off)
+	return min(to, int64(n-1)*s.volumeSize+s.end(n))
+}
+
 // end returns how many bytes volume n should have.
 func (s *Set) end(n int) int64 {
 	return min(s.volumeSize, s.size-int64(n-1)*s.volumeSize)
 }
 
-// ReadAt reads from the volumes that hold the bytes, as io.ReaderAt. Errors: *MissingError; one that is ErrCorrupt for a volume
-// that is shorter than the others; what the system says of the file, with its path.
+// ReadAt reads from the volumes that hold the bytes, as io.ReaderAt. Errors: *MissingError; one that names the volume when it is
+// shorter than the others; what the system says of the file, with its path.
 func (s *Set) ReadAt(p []byte, off int64) (n int, err error) {
 	for n < len(p) {
 		at := off + int64(n)
@@ -166,6 +184,24 @@ func (s *Set) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
+// has reports whether all of the bytes from one place to another lie in volumes that are there.
+func (s *Set) has(from, to int64) bool {
+	if s.volumeSize == 0 || from < 0 || to > s.size {
+		return false
+	}
+	if from == to {
+		return true
+	}
+	first, _ := s.find(from)
+	last, _ := s.find(to - 1)
+	for n := first; n <= last; n++ {
+		if _, ok := s.volumes[n]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
 // readVolume fills p with what volume n has at the offset at.
 func (s *Set) readVolume(n int, p []byte, at int64) (int, error) {
 	v, ok := s.volumes[n]
@@ -173,7 +209,7 @@ func (s *Set) readVolume(n int, p []byte, at int64) (int, error) {
 	case !ok:
 		return 0, s.missing(n)
 	case at >= v.size:
-		return 0, corrupt(s.VolumeName(n), "it ends after %d bytes, want %d", v.size, s.end(n))
+		return 0, fmt.Errorf("volume %s ends after %d bytes, want %d", s.VolumeName(n), v.size, s.end(n))
 	}
 	f, err := s.open.take(n, v.path)
 	if err != nil {
@@ -182,9 +218,20 @@ func (s *Set) readVolume(n int, p []byte, at int64) (int, error) {
 	defer s.open.give(n)
 	got, err := f.ReadAt(p[:min(int64(len(p)), v.size-at)], at)
 	if errors.Is(err, io.EOF) {
-		err = corrupt(s.VolumeName(n), "it has become shorter than %d bytes", v.size)
+		err = fmt.Errorf("volume %s has become shorter than %d bytes", s.VolumeName(n), v.size)
 	}
 	return got, err
+}
+
+// Files returns the paths of the files that are there.
+func (s *Set) Files() []string {
+	var files []string
+	for n := 1; n <= s.count; n++ {
+		if v, ok := s.volumes[n]; ok {
+			files = append(files, v.path)
+		}
+	}
+	return files
 }
 
 // EachFile calls fn with each file of the set that is there, open, until one of them fails.
@@ -282,6 +329,13 @@ func (o *openVolumes) closeUnused() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// drop closes what is open: another disk may be in its place.
+func (o *openVolumes) drop() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closeUnused()
 }
 
 func (o *openVolumes) close() error {

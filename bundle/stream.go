@@ -97,7 +97,7 @@ func (s *Stream) readFirst(ctx context.Context) error {
 		}
 		raw, err := readMember(s.frames, m.Name(), max(oci.MaxManifestSize, gzip.MaxRecipe))
 		if err != nil {
-			return err
+			return frameDamaged(m.Name(), err)
 		}
 		if isRecipe {
 			held[i] = raw

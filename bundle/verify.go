@@ -39,6 +39,9 @@ type Report struct {
 	Bytes     int64  // their size
 	Images    int    // images whose whole graph is there and proven
 	Damage    []Damage
+	// Missing names the volumes that are missing, and Lacking the images that need what is in them. That is no damage.
+	Missing *MissingError
+	Lacking []string
 
 	Recreated      int   // blobs that were re-created from members, and whose digest was proven
 	RecreatedBytes int64 // their size
@@ -47,7 +50,8 @@ type Report struct {
 // Verify reads the bundle once, in order, and proves all of it: the frames against the seek table, each tar header against
 // ferry.json, each blob against its digest, head against tail and SHA256SUMS, and the graph of each image: no manifest lacks a
 // blob. Blobs that are not in the bundle as they are, are re-created, and plain twins are compared with what their manifests
-// say. A read error is damage of that range, and the rest is read on.
+// say. A read error is damage of that range, and the rest is read on. Where r is a [Set], the volumes are proven against their
+// NAME.sha256, and what is lost because some are missing is told apart from damage.
 //
 // What is damaged is in the Report; the error is for what is no bundle at all (ErrNotBundle, ErrVersion), for a bundle of
 // which nothing can be found any more (ErrCorrupt), and for ctx.
@@ -62,6 +66,7 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64, o VerifyOptions) (*R
 		blobs:     make([]blobState, len(b.layout.head.Members)),
 		manifests: map[digest.Digest][]byte{},
 		badFrames: map[int]frameDamage{},
+		sums:      newVolumeSums(b.set),
 		again:     newEncodings(Options{Reader: compress.ReaderOptions{Jobs: o.Jobs}}.recreating()),
 	}
 	for n, err := range b.recipes.bad {
@@ -90,6 +95,7 @@ type verifier struct {
 	again   *encodings
 
 	mu        sync.Mutex
+	sums      *volumeSums
 	blobs     []blobState
 	manifests map[digest.Digest][]byte
 	badFrames map[int]frameDamage
@@ -213,11 +219,22 @@ func (v *verifier) readRest(ctx context.Context, r io.ReaderAt, p *piece) error 
 // readRange reads and hashes a range of the file, which is the one that follows.
 func (v *verifier) readRange(r io.ReaderAt, from, to int64) (raw []byte, err error) {
 	raw = make([]byte, to-from)
-	if _, rerr := r.ReadAt(raw, from); rerr != nil && !errors.Is(rerr, io.EOF) {
-		err = fmt.Errorf("it cannot be read: %w", rerr)
-		v.unread = true
+	for at := from; at < to; {
+		part := raw[at-from : v.bundle.set.edge(at, to)-from]
+		_, rerr := r.ReadAt(part, at)
+		if errors.Is(rerr, io.EOF) {
+			rerr = nil
+		}
+		if rerr != nil {
+			err = cmp.Or(err, fmt.Errorf("it cannot be read: %w", rerr))
+			v.unread = true
+		}
+		v.sums.add(part, rerr)
+		at += int64(len(part))
 	}
-	v.file.Write(raw)
+	if !v.unread { // else nobody wants to know it
+		v.file.Write(raw)
+	}
 	if v.options.Progress != nil {
 		v.options.Progress(to - from)
 	}
@@ -285,7 +302,7 @@ func (v *verifier) checkLead(f compress.Frame, lead []byte) {
 
 // checkRest proves what follows the last frame: opening the table has read its content, so only an error counts.
 func (v *verifier) checkRest(p *piece) {
-	if p.err != nil {
+	if p.err != nil && !isMissing(p.err) {
 		v.hurt(Damage{Member: tableName, Offset: p.start, Length: int64(len(p.raw)), Reason: p.err.Error()})
 	}
 	p.raw = nil
@@ -360,6 +377,9 @@ func (v *verifier) hurtSegment(s segment, reason string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if s.member < 0 {
+		if !v.bundle.isThere(s.offset, span(s.size)) {
+			return
+		}
 		offset, length := fileRange(v.bundle.table, s.offset, span(s.size))
 		v.damage = append(v.damage, Damage{Member: s.name, Offset: offset, Length: length, Reason: reason})
 		return
@@ -600,6 +620,10 @@ func (sp *spanning) end() {
 func (v *verifier) report(ctx context.Context) (*Report, error) {
 	h := v.bundle.layout.head
 	r := &Report{Head: h, ContentID: v.bundle.ContentID(), FileSize: v.size, Damage: slices.Concat(v.bundle.damage, v.damage)}
+	if missing := v.bundle.set.MissingError(); missing != nil {
+		errors.As(missing, &r.Missing)
+		r.Lacking = v.bundle.Lacking()
+	}
 	if !v.unread {
 		r.FileSum = hex.EncodeToString(v.file.Sum(nil))
 	}
@@ -614,18 +638,25 @@ func (v *verifier) report(ctx context.Context) (*Report, error) {
 			r.Bytes += m.Size
 			continue
 		}
-		r.Damage = append(r.Damage, v.blobDamage(i))
+		if d := v.blobDamage(i); v.bundle.isThere(m.Offset, span(m.Size)) {
+			r.Damage = append(r.Damage, d)
+		}
 	}
 	for n, bad := range v.badFrames {
-		if !bad.used {
+		if !bad.used && !isMissing(bad.err) {
 			f := v.bundle.table.Frames[n]
 			r.Damage = append(r.Damage, Damage{Member: fmt.Sprintf("frame %d", n), Offset: f.Offset, Length: f.Size, Reason: bad.err.Error()})
 		}
 	}
-	if err := v.checkGraphs(ctx, r); err != nil {
+	lacking := map[string]bool{}
+	for _, name := range r.Lacking {
+		lacking[name] = true
+	}
+	if err := v.checkGraphs(ctx, r, lacking); err != nil {
 		return nil, err
 	}
-	if want := v.options.Sum; want != nil && len(r.Damage) == 0 && r.FileSum != hex.EncodeToString(want[:]) {
+	r.Damage = append(r.Damage, v.sums.damage(r.Damage)...)
+	if want := v.options.Sum; want != nil && len(r.Damage) == 0 && r.FileSum != "" && r.FileSum != hex.EncodeToString(want[:]) {
 		r.Damage = append(r.Damage, Damage{Member: wholeFile, Reason: fmt.Sprintf("its sha256 is %s, want %x", r.FileSum, want[:])})
 	}
 	for i, d := range r.Damage {
@@ -658,10 +689,9 @@ func (v *verifier) blobDamage(i int) Damage {
 	return d
 }
 
-// checkGraphs proves that the manifests say what ferry.json says, for all images that no damage has hit.
-func (v *verifier) checkGraphs(ctx context.Context, r *Report) error {
+// checkGraphs proves that the manifests say what ferry.json says, for all images but those that are hit already, or by damage.
+func (v *verifier) checkGraphs(ctx context.Context, r *Report, hit map[string]bool) error {
 	h := v.bundle.layout.head
-	hit := map[string]bool{}
 	for _, d := range r.Damage {
 		for _, name := range d.Images {
 			hit[name] = true

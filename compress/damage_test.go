@@ -322,3 +322,58 @@ func TestSalvage(t *testing.T) {
 		}
 	})
 }
+
+// hole is a file of which many bytes cannot be read, as it says.
+type hole struct {
+	before, behind []byte
+	size           int64 // of what lies between them
+	failed         int
+}
+
+// unreadable is the error of a hole.
+type unreadable int64
+
+func (unreadable) Error() string          { return "not there" }
+func (to unreadable) UnreadableTo() int64 { return int64(to) }
+
+func (h *hole) ReadAt(p []byte, off int64) (n int, err error) {
+	start, end := int64(len(h.before)), int64(len(h.before))+h.size
+	if off < start {
+		n = copy(p, h.before[off:])
+	}
+	if at := off + int64(n); at >= end {
+		return n + copy(p[n:], h.behind[at-end:]), nil
+	}
+	if n < len(p) {
+		h.failed++
+		err = unreadable(end)
+	}
+	return n, err
+}
+
+// What is known to be unreadable is passed over in one go, however large it is.
+func TestScanTablePassesOverAHole(t *testing.T) {
+	o := WriterOptions{Format: Zstd, FrameSize: MinFrameSize, ContentID: [32]byte{1, 2, 3}}
+	file := write(t, o, []part{{false, text(1, 8*MinFrameSize)}})
+	whole, err := ReadTable(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, sixth := whole.Frames[2], whole.Frames[5]
+	from, to := third.end(), sixth.Offset+10
+	h := &hole{before: file[:from], behind: file[to:], size: 1 << 40}
+	table, damage, err := ScanTable(h, int64(len(file))+h.size-(to-from), Zstd)
+	if err != nil || len(damage) == 0 {
+		t.Fatalf("got %v, %v, %v", table, damage, err)
+	}
+	var numbers []int
+	for _, f := range table.Frames {
+		numbers = append(numbers, f.Number)
+	}
+	if want := []int{0, 1, 2, 6, 7}; !slices.Equal(numbers, want) {
+		t.Errorf("got frames %v, want %v", numbers, want)
+	}
+	if h.failed > 2*searchStep/sectorSize {
+		t.Errorf("%d reads failed", h.failed)
+	}
+}

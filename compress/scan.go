@@ -22,7 +22,8 @@ type Damage struct {
 // again at the next stamp after damage; frames whose place is known from the stamps around them are in the table, and
 // in the damage too. An xz file is read up to the first damage. A long frame behind which nothing was found, as that in
 // which a file was cut short, is in the table with what there is of it, and in the damage. The content of frames is not
-// proved. An error comes back only when nothing was found.
+// proved. Errors of r that have a method UnreadableTo() int64 tell up to which place nothing can be read, which is passed over in
+// one go. An error comes back only when nothing was found.
 func ScanTable(r io.ReaderAt, size int64, f Format) (*Table, []Damage, error) {
 	s := &scan{cursor: fileCursor{r: r, size: size}, table: Table{Format: f, FileSize: size}}
 	switch f {
@@ -139,7 +140,7 @@ func (s *scan) zstdNext() (bool, error) {
 func (s *scan) plausible() error {
 	c := s.cursor
 	p, err := c.next(zstdMagicSize)
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || unreadableTo(err) > c.off {
 		return nil
 	}
 	if err == nil {
@@ -292,6 +293,18 @@ const (
 	sectorSize = 4 << 10
 )
 
+// FindStamp returns the content id of the first stamp that lies between two places of a zstd file; ok is false when none
+// does. What cannot be read is passed over.
+func FindStamp(r io.ReaderAt, from, to int64) (id [32]byte, ok bool) {
+	s := &scan{cursor: fileCursor{r: r, size: to}}
+	for off := s.search(from); off >= 0; off = s.search(off + 1) {
+		if st, err := s.readStamp(off); err == nil {
+			return st.id, true
+		}
+	}
+	return id, false
+}
+
 // search returns the place of the next bytes from off on that look like a stamp, or -1.
 func (s *scan) search(off int64) int64 {
 	buf := make([]byte, searchStep)
@@ -299,8 +312,8 @@ func (s *scan) search(off int64) int64 {
 		p := buf[:min(searchStep, s.cursor.size-off)]
 		if readFullAt(s.cursor.r, p, off) != nil {
 			p = p[:min(len(p), sectorSize)]
-			if readFullAt(s.cursor.r, p, off) != nil {
-				off += int64(len(p))
+			if err := readFullAt(s.cursor.r, p, off); err != nil {
+				off = max(off+int64(len(p)), unreadableTo(err))
 				continue
 			}
 		}
@@ -310,6 +323,15 @@ func (s *scan) search(off int64) int64 {
 		off += int64(max(1, len(p)-len(stampStart)+1))
 	}
 	return -1
+}
+
+// unreadableTo returns what err says of how far nothing can be read, 0 when it does not.
+func unreadableTo(err error) int64 {
+	var hole interface{ UnreadableTo() int64 }
+	if errors.As(err, &hole) {
+		return hole.UnreadableTo()
+	}
+	return 0
 }
 
 // xz goes through an xz file up to the first damage.

@@ -111,13 +111,14 @@ func exitCode(err error) int {
 	var usage *usageError
 	var partial *partialError
 	var damaged *damagedError
+	var missing *bundle.MissingError
 	var line *oci.LineError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &interrupted):
 		return exitInterrupted
-	case errors.As(err, &partial):
+	case errors.As(err, &partial), errors.As(err, &missing):
 		return exitPartial
 	case errors.As(err, &damaged), errors.Is(err, bundle.ErrCorrupt), errors.Is(err, bundle.ErrNotBundle),
 		errors.Is(err, bundle.ErrVersion):
@@ -148,6 +149,7 @@ func (std *stdio) report(err error) int {
 func hints(err error) []string {
 	var interrupted *interruptedError
 	var usage *usageError
+	var missing *bundle.MissingError
 	var line *oci.LineError
 	switch {
 	case err == nil, errors.As(err, &interrupted):
@@ -160,6 +162,9 @@ func hints(err error) []string {
 		return []string{fmt.Sprintf("this is ferry %s; the ferry that packed the bundle, or a later one, can read it", ferryVersion())}
 	case isUnsaid(err):
 		return []string{hintUnsaid}
+	case errors.As(err, &missing):
+		return []string{"put in the other disks, and name their folders, too, in any order; on a terminal ferry asks for each disk. " +
+			"`ferry unpack --keep-going` pushes what is whole without them"}
 	case errors.Is(err, oci.ErrLocked):
 		return []string{"wait for the other run to end, or choose another folder with --store DIR"}
 	case hitsImages(err):

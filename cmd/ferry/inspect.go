@@ -36,6 +36,8 @@ func newInspectCommand(std *stdio) *cobra.Command {
 missing, and of a backup from which registry it is, and how the projects there are set up. Only the head of the file is
 read, or the tail when the head is hurt.
 
+` + bundleHelp + ` When some are missing, and not the first, they are named, and the head is told all the same.
+
 SIZE is that of all blobs of an image, UNIQUE that of those which no other image of the bundle needs.
 
 Of a compact bundle it is told, too, how many gzip layers of each image are un-gzipped, in all by which programs they were made,
@@ -118,17 +120,37 @@ type imageTotals struct {
 
 // readInspection reads the head of the bundle.
 func readInspection(ctx context.Context, set *bundle.Set, std *stdio) (*inspection, error) {
-	in := bufio.NewReaderSize(io.NewSectionReader(set, 0, set.Size()), headReadSize)
-	head, id, err := bundle.ReadHead(in, bundle.Options{})
-	if err != nil && !errors.Is(err, bundle.ErrVersion) {
-		head, id, err = readTail(ctx, set, err, std)
+	head, id, err := readHead(ctx, set, std)
+	var missing *bundle.MissingError
+	if errors.As(err, &missing) && std.canAsk() {
+		if err := (&disks{set: set, std: std}).ask(ctx, 1); err != nil {
+			return nil, err
+		}
+		head, id, err = readHead(ctx, set, std)
 	}
 	if err != nil {
 		return nil, err
 	}
+	if err := set.MissingError(); err != nil {
+		std.warn("%s: %v", set.Name(), err)
+	}
+	warnUnlisted(set, std)
 	told := summarize(head)
 	told.ContentID, told.FileSize = id, set.Size()
 	return told, nil
+}
+
+// readHead reads what the head or else the tail says.
+func readHead(ctx context.Context, set *bundle.Set, std *stdio) (*bundle.Head, string, error) {
+	in := bufio.NewReaderSize(io.NewSectionReader(set, 0, set.Size()), headReadSize)
+	head, id, err := bundle.ReadHead(in, bundle.Options{})
+	if err == nil || errors.Is(err, bundle.ErrVersion) {
+		return head, id, err
+	}
+	if headsMissing(set) {
+		return nil, "", set.MissingError()
+	}
+	return readTail(ctx, set, err, std)
 }
 
 // headReadSize is how many bytes of a bundle are read at once while nothing but its head is wanted.
@@ -136,10 +158,13 @@ const headReadSize = 16 << 10
 
 // readTail reads what the tail of a bundle says, whose head could not be read because of headErr.
 func readTail(ctx context.Context, set *bundle.Set, headErr error, std *stdio) (*bundle.Head, string, error) {
+	var missing *bundle.MissingError
 	b, err := bundle.Open(ctx, set, set.Size(), bundle.Options{Lenient: true})
 	switch {
 	case ctx.Err() != nil:
 		return nil, "", ctx.Err()
+	case errors.As(err, &missing):
+		return nil, "", err
 	case err != nil:
 		return nil, "", headErr
 	}

@@ -54,6 +54,9 @@ func TestScripts(t *testing.T) {
 
 			"mediatype": inStory((*story).mediaType),
 
+			"volumes":      inStory((*story).volumes),
+			"damagevolume": inStory((*story).damageVolume),
+
 			"sign":   inStory((*story).sign),
 			"signed": inStory((*story).signed),
 			"retag":  inStory((*story).retag),

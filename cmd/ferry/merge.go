@@ -43,6 +43,8 @@ decides. The same goes for signatures under one tag of cosign's; newest takes th
 --assume-platform says for what platform images are that have their name alone and tell none; as BUNDLE=PLATFORM
 it holds for those of that bundle whatever they tell. The images stay as they are, only the index says so.
 
+` + bundleHelp + ` Those with different .sha256 files are different bundles.
+
 Blobs go from bundle to bundle and are proven on their way; nothing else is written to the disk. Damage in a bundle ends
 the run with exit code 3 and without output. --dry-run prints what each bundle has for each name and what becomes of
 it.`,
@@ -151,7 +153,9 @@ func (m *merging) check() (err error) {
 	if err != nil {
 		return err
 	}
+	var files []string
 	for _, set := range sets {
+		files = append(files, set.Files()...)
 		m.inputs = append(m.inputs, &mergeInput{path: set.Name(), set: set})
 	}
 	for _, text := range o.Assume {
@@ -162,7 +166,7 @@ func (m *merging) check() (err error) {
 	if err := checkOutput(o.Output); err != nil {
 		return err
 	}
-	return checkReplacesNone(o.Output, o.Bundles, "one of the bundles that are merged")
+	return checkReplacesNone(o.Output, files, "one of the bundles that are merged")
 }
 
 // assume reads a value of --assume-platform.

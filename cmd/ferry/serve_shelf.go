@@ -56,9 +56,6 @@ func openShelves(ctx context.Context, o *serveOptions, std *stdio) (_ *shelves, 
 
 // addBundle opens a bundle. One that is damaged, or lacks volumes, is served as far as it can be read.
 func (s *shelves) addBundle(ctx context.Context, set *bundle.Set, std *stdio) error {
-	if err := set.MissingError(); err != nil {
-		std.warn("%s: %v; images that need them are not served whole", set.Name(), err)
-	}
 	b, err := openBundle(ctx, set, bundle.Options{Reader: reading(), Lenient: true}, std)
 	if err != nil {
 		return err

@@ -26,6 +26,10 @@ func newUnpackCommand(std *stdio) *cobra.Command {
 		Long: `Push the images of a bundle to TARGET, which is REGISTRY[/PREFIX], or oci:DIR for an OCI layout in a folder. The bundle is
 read in place, and nothing is written to the disk; BUNDLE - is read from stdin, in order.
 
+` + bundleHelp + ` When some are not there, ferry reads in order and asks for one disk after the other, for each once;
+without a terminal it lists which are missing and which images can be unpacked without them, and the exit code is 4. --keep-going
+pushes those and asks for nothing.
+
 No tag changes unless each blob of its image was, in this run, read from the bundle and matched its digest, or was
 found in that very repository. What the target has is not sent again, so the same command goes on where it was stopped.
 

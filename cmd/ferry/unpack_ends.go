@@ -45,18 +45,44 @@ func openFirst(ctx context.Context, o *unpackOptions, std *stdio) (packed, strin
 	if err != nil {
 		return nil, "", err
 	}
-	if o.VerifyFirst {
-		err = verifyFirst(ctx, set, o.KeepGoing, std)
-	}
-	var in *packedFile
-	if err == nil {
-		in, err = openFile(ctx, set, o.KeepGoing, std)
-	}
+	in, err := openSet(ctx, set, o, std)
 	if err != nil {
 		return nil, "", errors.Join(fmt.Errorf("%s: %w", set.Name(), err), set.Close())
 	}
 	return in, set.Name(), nil
 }
+
+// openSet opens the bundle of a set: in place, or in order where its volumes are not there at once and there is somebody to change
+// the disks.
+func openSet(ctx context.Context, set *bundle.Set, o *unpackOptions, std *stdio) (packed, error) {
+	if inTurn(set, o.KeepGoing, std) {
+		if o.VerifyFirst {
+			return nil, usagef("--verify-first: not all volumes are there, and to read the disks one after the other twice is more than anybody wants; " +
+				"tags are set after all was read in any case")
+		}
+		in := (&disks{set: set, std: std}).reader(ctx)
+		s, err := openStream(ctx, in)
+		if err != nil {
+			in.Close()
+			return nil, err
+		}
+		return &packedDisks{Stream: s, in: in}, nil
+	}
+	if o.VerifyFirst {
+		if err := verifyFirst(ctx, set, o.KeepGoing, std); err != nil {
+			return nil, err
+		}
+	}
+	return openFile(ctx, set, o.KeepGoing, std)
+}
+
+// packedDisks is a bundle that is read from one disk after the other.
+type packedDisks struct {
+	*bundle.Stream
+	in io.Closer
+}
+
+func (p *packedDisks) Close() error { return errors.Join(p.Stream.Close(), p.in.Close()) }
 
 // packedFile is a bundle in a file, or in volumes.
 type packedFile struct {
@@ -112,6 +138,11 @@ func openPipe(ctx context.Context, std *stdio) (packed, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openStream(ctx, in)
+}
+
+// openStream opens a bundle that is read once and in order.
+func openStream(ctx context.Context, in io.Reader) (*bundle.Stream, error) {
 	s, err := bundle.OpenStream(untilDone(ctx, in), bundle.Options{Reader: reading()})
 	if err != nil {
 		return nil, err

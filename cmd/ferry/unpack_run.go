@@ -21,10 +21,14 @@ type unpacking struct {
 	to     *destination
 
 	entries map[*deliverable]bundle.Image
+	lacking []string // images that need a volume which is missing
 }
 
 // choose returns the images that --image asks for.
 func (u *unpacking) choose() ([]*deliverable, error) {
+	if file, ok := u.in.(*packedFile); ok {
+		u.lacking = file.Lacking()
+	}
 	filter := newImageFilter(u.o.Images)
 	used := make([]bool, len(u.o.Images))
 	u.entries = map[*deliverable]bundle.Image{}
@@ -69,6 +73,9 @@ func (u *unpacking) name() string { return u.bundle }
 func (u *unpacking) load(context.Context, []*deliverable) error { return nil }
 
 func (u *unpacking) graph(ctx context.Context, img *deliverable) (*oci.Node, error) {
+	if err := u.lacks(img); err != nil {
+		return nil, err
+	}
 	root, err := u.in.Graph(ctx, u.entries[img])
 	return root, imageDamage(u.entries[img], err)
 }
@@ -78,6 +85,9 @@ func (u *unpacking) original(ctx context.Context, img *deliverable) (*oci.Node, 
 	if entry.Original == nil {
 		return nil, nil
 	}
+	if err := u.lacks(img); err != nil {
+		return nil, err
+	}
 	read := func(ctx context.Context, d oci.Descriptor) ([]byte, error) {
 		return readSmall(ctx, u.in, oci.Repository{}, d)
 	}
@@ -86,8 +96,19 @@ func (u *unpacking) original(ctx context.Context, img *deliverable) (*oci.Node, 
 }
 
 func (u *unpacking) referrers(ctx context.Context, img *deliverable) ([]oci.Referrer, error) {
+	if err := u.lacks(img); err != nil {
+		return nil, err
+	}
 	list, err := u.in.Referrers(ctx, u.entries[img])
 	return list, imageDamage(u.entries[img], err)
+}
+
+// lacks returns an error for an image that needs a volume which is missing.
+func (u *unpacking) lacks(img *deliverable) error {
+	if !slices.Contains(u.lacking, u.entries[img].Name) {
+		return nil
+	}
+	return fmt.Errorf("it is not whole: %w", u.in.(*packedFile).set.MissingError())
 }
 
 // imageDamage returns what err, of reading the manifests of an image, says as damage of the bundle.

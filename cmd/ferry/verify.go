@@ -22,6 +22,7 @@ type verifyOptions struct {
 	Bundles     []string
 	DamagedList string // file for the images that are hit; empty: none
 	Expect      string // content id; empty: any
+	KeepGoing   bool   // prove what is there, without asking for what is missing
 	JSON        bool
 	Jobs        int // 0: all processors
 }
@@ -35,6 +36,10 @@ func newVerifyCommand(std *stdio) *cobra.Command {
 down to its last layer, and the file against NAME.sha256 where that lies beside it. The file is read once, in order,
 and from the disk itself: what the system holds of it in memory is dropped first.
 
+` + bundleHelp + ` Each is proven against NAME.sha256 by the way. When some are missing, ferry asks for one disk
+after the other, and reads each once; without a terminal, or with --keep-going, the volumes that are there are proven, the
+images that need the others are listed, and the exit code is 4.
+
 Gzip layers that a compact bundle holds un-gzipped are made again, which takes longer than reading them.
 
 Each damaged member is listed with its place in the file and the images that need it; the rest is read on. Then the
@@ -42,8 +47,8 @@ exit code is 3, and --damaged-list writes the images that are hit as a list for 
 
 --json prints one object: contentId, fileSize, sha256 (of the file), sumFile (whether NAME.sha256 was there), members and
 bytes (that were proven), recreated and recreatedBytes (gzip layers that were made again and proven; absent when there are
-none), images (that are whole), platforms, damage (member, digest, images, offset, length, reason) and missing (name,
-reason).`,
+none), images (that are whole), missingVolumes and lacking (the images that need them), platforms, damage (member, digest, images,
+offset, length, reason, and volume: name and offset) and missing (name, reason).`,
 		Example: `  ferry verify k8s.tar.zst
   ferry verify --damaged-list again.list k8s.tar.zst`,
 		Args: atLeastArgs("BUNDLE"),
@@ -55,6 +60,7 @@ reason).`,
 	cmd.Flags().StringVar(&o.DamagedList, "damaged-list", "", "write the images that are hit to `FILE`, as a list for pack -f")
 	cmd.Flags().StringVar(&o.Expect, "expect", "", "fail unless the bundle has this content `ID`")
 	cmd.Flags().BoolVar(&o.JSON, "json", false, "print the report as one JSON object")
+	cmd.Flags().BoolVar(&o.KeepGoing, "keep-going", false, "prove the volumes that are there, and do not ask for the others")
 	addJobs(cmd.Flags(), &o.Jobs)
 	return cmd
 }
@@ -71,7 +77,11 @@ type verification struct {
 	// RecreatedBytes is the size of these as gzip.
 	RecreatedBytes int64 `json:"recreatedBytes,omitempty"`
 
-	Images    int              `json:"images"`
+	Images int `json:"images"`
+	// MissingVolumes are the names of volumes that are not there, and Lacking the images that need them.
+	MissingVolumes []string `json:"missingVolumes,omitempty"`
+	Lacking        []string `json:"lacking,omitempty"`
+
 	Platforms []string         `json:"platforms"`
 	Damage    []bundle.Damage  `json:"damage"`
 	Missing   []bundle.Missing `json:"missing"`
@@ -86,7 +96,11 @@ func runVerify(ctx context.Context, o verifyOptions, std *stdio) error {
 		return err
 	}
 	defer set.Close()
-	r, sumFile, err := verifySet(ctx, set, o.Jobs, std)
+	verify := verifySet
+	if inTurn(set, o.KeepGoing, std) {
+		verify = verifyDisks
+	}
+	r, sumFile, err := verify(ctx, set, o.Jobs, std)
 	if err != nil {
 		return fmt.Errorf("%s: %w", set.Name(), err)
 	}
@@ -113,6 +127,9 @@ func judge(name, expect string, r *bundle.Report) error {
 		text := fmt.Sprintf("%s: damaged in %s; %s hit", name, plural(len(r.Damage), "place"), plural(hits, "image"))
 		err = &damagedError{text: text, hits: hits}
 	}
+	if len(r.Damage) == 0 && r.Missing != nil {
+		err = fmt.Errorf("%s: %w; %s hit", name, r.Missing, plural(len(r.Lacking), "image"))
+	}
 	return errors.Join(err, checkExpected(name, expect, r.ContentID))
 }
 
@@ -127,6 +144,24 @@ func checkExpected(path, want, got string) error {
 
 // verifySet verifies the bundle, against its checksum file, too, when there is one.
 func verifySet(ctx context.Context, set *bundle.Set, jobs int, std *stdio) (r *bundle.Report, sumFile bool, err error) {
+	return verifyBy(set, jobs, std, func(o bundle.VerifyOptions) (*bundle.Report, error) {
+		return bundle.Verify(ctx, set, set.Size(), o)
+	})
+}
+
+// verifyDisks does the same with the volumes of which not all are there at once: it reads them in order, and asks for each disk.
+func verifyDisks(ctx context.Context, set *bundle.Set, jobs int, std *stdio) (r *bundle.Report, sumFile bool, err error) {
+	in := (&disks{set: set, std: std}).reader(ctx)
+	defer in.Close()
+	return verifyBy(set, jobs, std, func(o bundle.VerifyOptions) (*bundle.Report, error) {
+		return bundle.VerifyStream(ctx, untilDone(ctx, in), o)
+	})
+}
+
+// verifyBy does what comes before and after either way of verifying.
+func verifyBy(
+	set *bundle.Set, jobs int, std *stdio, verify func(bundle.VerifyOptions) (*bundle.Report, error),
+) (r *bundle.Report, sumFile bool, err error) {
 	o := bundle.VerifyOptions{Options: bundle.Options{Reader: reading()}, Jobs: jobs}
 	sum, sumErr := set.Sum()
 	switch {
@@ -142,7 +177,7 @@ func verifySet(ctx context.Context, set *bundle.Set, jobs int, std *stdio) (r *b
 	p := std.progress("verify", set.Size())
 	o.Progress = p.add
 	defer p.end()
-	r, err = bundle.Verify(ctx, set, set.Size(), o)
+	r, err = verify(o)
 	if err != nil {
 		return nil, false, err
 	}
@@ -157,6 +192,9 @@ func newVerification(r *bundle.Report, sumFile bool) verification {
 		ContentID: r.ContentID, FileSize: r.FileSize, SHA256: r.FileSum, SumFile: sumFile,
 		Members: r.Members, Bytes: r.Bytes, Recreated: r.Recreated, RecreatedBytes: r.RecreatedBytes, Images: r.Images, Platforms: allPlatforms(r.Head),
 		Damage: r.Damage, Missing: r.Head.Missing,
+	}
+	if r.Missing != nil {
+		v.MissingVolumes, v.Lacking = r.Missing.Names, r.Lacking
 	}
 	if v.Damage == nil {
 		v.Damage = []bundle.Damage{}
@@ -175,6 +213,12 @@ func writeVerification(w io.Writer, r *bundle.Report, sumFile bool) error {
 			fmt.Fprintf(&b, "  hits %s\n", oneLine(name))
 		}
 	}
+	if r.Missing != nil {
+		fmt.Fprintf(&b, "missing %s\n", oneLine(strings.Join(r.Missing.Names, ", ")))
+		for _, name := range r.Lacking {
+			fmt.Fprintf(&b, "  hits %s\n", oneLine(name))
+		}
+	}
 	fmt.Fprintf(&b, "blobs      %d of %d proven, %s\n", r.Members, len(r.Head.Members), formatSize(r.Bytes))
 	if n := len(r.Head.Recreated); n > 0 {
 		fmt.Fprintf(&b, "re-created %d of %s proven, %s\n", r.Recreated, plural(n, "gzip layer"), formatSize(r.RecreatedBytes))
@@ -185,7 +229,11 @@ func writeVerification(w io.Writer, r *bundle.Report, sumFile bool) error {
 	if sumFile {
 		sum = "checked"
 	}
-	fmt.Fprintf(&b, "file       %s read; its .sha256 file: %s\n", formatSize(r.FileSize), sum)
+	if r.Missing != nil {
+		fmt.Fprintf(&b, "volumes    %d of %d read; their .sha256 file: %s\n", r.Missing.Of-len(r.Missing.Names), r.Missing.Of, sum)
+	} else {
+		fmt.Fprintf(&b, "file       %s read; its .sha256 file: %s\n", formatSize(r.FileSize), sum)
+	}
 	fmt.Fprintf(&b, "content id %s\n", r.ContentID)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -205,6 +253,9 @@ func allPlatforms(h *bundle.Head) []string {
 // hitImages returns the images that some damage hits, in the order of the bundle.
 func hitImages(r *bundle.Report) []bundle.Image {
 	hit := map[string]bool{}
+	for _, name := range r.Lacking {
+		hit[name] = true
+	}
 	for _, d := range r.Damage {
 		for _, name := range d.Images {
 			hit[name] = true
