@@ -15,13 +15,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/ferry-oci/ferry/oci"
 )
 
 // Data is what the page tells of. It is not changed once the page was made.
 type Data struct {
 	Shelves []Shelf
-	Images  []Image // in any order
+	Images  []Image // in any order; one that is on several shelves is shown once
 
 	// Damage returns what was found to be damaged up to now. It is called for each request, by several at once. Nil
 	// means that nothing is looked at.
@@ -65,20 +67,34 @@ type Page struct {
 // entry is an image, made ready to be looked for and shown.
 type entry struct {
 	Image
-	name string // with tag or digest
-	pull string // the name that the server gives it, without the server's host
-	text string // what search looks at, in lower case
+	name    string   // with tag or digest
+	pull    string   // the name that the server gives it, without the server's host
+	shelves []string // the names of those that have it
+	text    string   // what search looks at, in lower case
 }
 
 // New makes a page. Its memory is that of the data and some hundred bytes for each image.
 func New(d Data) *Page {
 	p := &Page{data: d}
+	type key struct {
+		name string
+		root digest.Digest
+	}
+	known := map[key]int{} // to the place in p.images
 	means := newMeanings(d.Images)
 	for _, img := range d.Images {
-		e := entry{Image: img, name: img.Ref.Name(), pull: pullName(img, means)}
-		words := append([]string{e.name, img.Root.Digest.String(), p.shelfName(img)}, img.Platforms...)
-		e.text = strings.ToLower(strings.Join(words, "\n"))
-		p.images = append(p.images, e)
+		k := key{img.Ref.Name(), img.Root.Digest}
+		i, ok := known[k]
+		if !ok {
+			i = len(p.images)
+			known[k] = i
+			p.images = append(p.images, entry{Image: img, name: k.name, pull: pullName(img, means)})
+		}
+		p.images[i].shelves = append(p.images[i].shelves, p.shelfName(img))
+	}
+	for i := range p.images {
+		e := &p.images[i]
+		e.text = strings.ToLower(strings.Join(slices.Concat([]string{e.name, e.Root.Digest.String()}, e.Platforms, e.shelves), "\n"))
 	}
 	slices.SortStableFunc(p.images, func(a, b entry) int {
 		return cmp.Or(strings.Compare(a.Ref.Repository.String(), b.Ref.Repository.String()), strings.Compare(a.name, b.name))

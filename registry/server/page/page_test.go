@@ -84,7 +84,7 @@ func TestImages(t *testing.T) {
 	}
 	for _, text := range []string{
 		"<title>k8s.tar.zst - ferry</title>", "content id <code class=\"whole\">4f12</code>", "10.9 MB", "1.2 MB", "3 images",
-		"<span>linux/arm64</span>", digest.FromString("node").String(), "<li>quay.io/gone:1: not found</li>",
+		"<span>linux/arm64</span>", digest.FromString("node").String(), "<li>quay.io/gone:1: not found</li>", "1 image asked for and not here",
 	} {
 		if !strings.Contains(body, text) {
 			t.Errorf("the page does not have %q", text)
@@ -180,6 +180,24 @@ func TestHostOfRequest(t *testing.T) {
 		}
 		if !strings.Contains(body, "docker pull HOST/library/nginx:1.27") || !strings.Contains(body, "docker login HOST,") {
 			t.Errorf("host %.40q: no commands for HOST", host)
+		}
+	}
+}
+
+// An image that is in two places is one image.
+func TestImageOfTwoShelves(t *testing.T) {
+	second, other := image(t, "nginx:1", "a"), image(t, "nginx:1", "b")
+	second.Shelf, other.Shelf = 1, 1
+	body := get(t, page.New(page.Data{
+		Shelves: []page.Shelf{{Name: "jan.tar"}, {Name: "feb.tar", Notes: []string{"damaged: tail"}}},
+		Images:  []page.Image{image(t, "nginx:1", "a"), second, other},
+	}), "/")
+	if got, want := imageNames(body), []string{"docker.io/library/nginx:1", "docker.io/library/nginx:1"}; !slices.Equal(got, want) {
+		t.Errorf("images: got %q, want %q", got, want)
+	}
+	for _, text := range []string{"<dd>jan.tar, feb.tar</dd>", "<dd>feb.tar</dd>", "images of 2 places", "<p class=\"note\">damaged: tail</p>"} {
+		if strings.Count(body, text) != 1 {
+			t.Errorf("the page does not have %s once", text)
 		}
 	}
 }

@@ -49,6 +49,8 @@ func sourceHash(text string) string {
 type view struct {
 	Title   string
 	Shelves []shelfView
+	Several string // how many shelves there are, if not one
+	Hurt    bool   // something is to be said of one of them
 	Damage  lines
 	Advice  []string
 	Query   string
@@ -61,6 +63,7 @@ type view struct {
 type shelfView struct {
 	Name, ContentID, Size string
 	Notes, Missing        lines
+	Lacks                 string // how many are missing
 }
 
 // lines are some lines of many.
@@ -72,7 +75,7 @@ type lines struct {
 type imageView struct {
 	Host, Path, Version string // of its name
 	Digest, MediaType   string
-	Size, Shelf         string
+	Size, Shelves       string
 	Platforms           []string
 	MorePlatforms       int
 	Damaged             bool
@@ -102,8 +105,12 @@ func (p *Page) view(r *http.Request) view {
 	for _, s := range p.data.Shelves {
 		v.Shelves = append(v.Shelves, shelfView{
 			Name: clean(s.Name), ContentID: clean(s.ContentID), Size: formatSize(s.Size),
-			Notes: firstOf(s.Notes), Missing: firstOf(s.Missing),
+			Notes: firstOf(s.Notes), Missing: firstOf(s.Missing), Lacks: plural(len(s.Missing), "image"),
 		})
+		v.Hurt = v.Hurt || len(s.Notes) > 0
+	}
+	if len(v.Shelves) > 1 {
+		v.Several = fmt.Sprintf("images of %d places", len(v.Shelves))
 	}
 	texts, damaged := p.damage()
 	v.Damage = firstOf(texts)
@@ -124,7 +131,7 @@ func (p *Page) imageView(e *entry) imageView {
 		Digest: clean(e.Root.Digest.String()), MediaType: clean(e.Root.MediaType), Size: formatSize(e.Size),
 	}
 	if len(p.data.Shelves) > 1 {
-		v.Shelf = clean(p.shelfName(e.Image))
+		v.Shelves = clean(strings.Join(e.shelves[:min(len(e.shelves), maxLines)], ", "))
 	}
 	for i, platform := range e.Platforms {
 		if i == maxPlatforms {
