@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 
@@ -61,45 +62,54 @@ type Damage struct {
 // Page is an http.Handler, for the path `/`.
 type Page struct {
 	data   Data
-	images []entry // sorted by repository and name
+	images func() []entry // sorted by repository and name
 }
 
 // entry is an image, made ready to be looked for and shown.
 type entry struct {
 	Image
-	name    string   // with tag or digest
-	pull    string   // the name that the server gives it, without the server's host
-	shelves []string // the names of those that have it
-	text    string   // what search looks at, in lower case
+	repository string
+	name       string   // with tag or digest
+	pull       string   // the name that the server gives it, without the server's host
+	shelves    []string // the names of those that have it
+	text       string   // what search looks at, in lower case
 }
 
-// New makes a page. Its memory is that of the data and some hundred bytes for each image.
+// New makes a page. What it costs to prepare the data, some hundred bytes and microseconds for each image, is left to the
+// first request.
 func New(d Data) *Page {
 	p := &Page{data: d}
+	p.images = sync.OnceValue(p.entries)
+	return p
+}
+
+// entries returns the images, each once.
+func (p *Page) entries() []entry {
 	type key struct {
 		name string
 		root digest.Digest
 	}
-	known := map[key]int{} // to the place in p.images
-	means := newMeanings(d.Images)
-	for _, img := range d.Images {
+	var list []entry
+	known := map[key]int{} // to the place in the list
+	means := newMeanings(p.data.Images)
+	for _, img := range p.data.Images {
 		k := key{img.Ref.Name(), img.Root.Digest}
 		i, ok := known[k]
 		if !ok {
-			i = len(p.images)
+			i = len(list)
 			known[k] = i
-			p.images = append(p.images, entry{Image: img, name: k.name, pull: pullName(img, means)})
+			list = append(list, entry{Image: img, repository: img.Ref.Repository.String(), name: k.name, pull: pullName(img, means)})
 		}
-		p.images[i].shelves = append(p.images[i].shelves, p.shelfName(img))
+		list[i].shelves = append(list[i].shelves, p.shelfName(img))
 	}
-	for i := range p.images {
-		e := &p.images[i]
+	for i := range list {
+		e := &list[i]
 		e.text = strings.ToLower(strings.Join(slices.Concat([]string{e.name, e.Root.Digest.String()}, e.Platforms, e.shelves), "\n"))
 	}
-	slices.SortStableFunc(p.images, func(a, b entry) int {
-		return cmp.Or(strings.Compare(a.Ref.Repository.String(), b.Ref.Repository.String()), strings.Compare(a.name, b.name))
+	slices.SortStableFunc(list, func(a, b entry) int {
+		return cmp.Or(strings.Compare(a.repository, b.repository), strings.Compare(a.name, b.name))
 	})
-	return p
+	return list
 }
 
 // shelfName returns the name of the shelf of an image.

@@ -95,7 +95,7 @@ func (p *Page) view(r *http.Request) view {
 	v := view{
 		Title:  p.title(),
 		Query:  query,
-		Total:  plural(len(p.images), "image"),
+		Total:  plural(len(p.images()), "image"),
 		Advice: p.advice(host, r.TLS != nil, loopback),
 		Pages:  newPager(query, r.URL.Query().Get("page"), len(found)),
 	}
@@ -125,7 +125,7 @@ func (p *Page) view(r *http.Request) view {
 }
 
 func (p *Page) imageView(e *entry) imageView {
-	version := strings.TrimPrefix(e.name, e.Ref.Repository.String())
+	version := strings.TrimPrefix(e.name, e.repository)
 	v := imageView{
 		Host: clean(e.Ref.Host) + "/", Path: clean(e.Ref.Path), Version: clean(version),
 		Digest: clean(e.Root.Digest.String()), MediaType: clean(e.Root.MediaType), Size: formatSize(e.Size),
@@ -192,8 +192,9 @@ func (p *Page) damage() (texts []string, images map[string]bool) {
 func (p *Page) find(query string) []*entry {
 	words := strings.Fields(strings.ToLower(query))
 	var found []*entry
-	for i := range p.images {
-		e := &p.images[i]
+	images := p.images()
+	for i := range images {
+		e := &images[i]
 		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(e.text, word) }) {
 			found = append(found, e)
 		}
