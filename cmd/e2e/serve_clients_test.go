@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ferry-oci/ferry/cmd/e2e/compare"
 	"github.com/ferry-oci/ferry/cmd/e2e/corpus"
@@ -52,6 +55,23 @@ var installing sync.Mutex
 // open serves a bundle to everybody, by plain HTTP.
 func (w *servedWorld) open(bundle string) *served { return w.serve(bundle) }
 
+// closed serves a bundle to one user, ann with the password secret, by TLS with an authority made on the spot, whose
+// certificate is certs/ca.crt then.
+func (w *servedWorld) closed(bundle string) *served {
+	w.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.write("htpasswd", fmt.Sprintf("ann:%s\n", hash))
+	w.write("certs/README", "of the server's authority\n")
+	s := w.serve("--tls", "--tls-ca", "certs/ca.crt", "--htpasswd", "htpasswd", bundle)
+	if !strings.HasPrefix(s.url, "https:") {
+		w.Fatalf("serves at %s", s.url)
+	}
+	return s
+}
+
 // copied proves that a client has put all images with a tag under a prefix of the target.
 func (w *servedWorld) copied(prefix string) {
 	w.Helper()
@@ -79,6 +99,11 @@ func TestServeSkopeo(t *testing.T) {
 		one, source []string // flags for commands of one registry, and of two
 	}{
 		{"open", (*servedWorld).open, []string{"--tls-verify=false"}, []string{"--src-tls-verify=false"}},
+		{
+			"closed", (*servedWorld).closed,
+			[]string{"--cert-dir", "certs", "--creds", "ann:secret"},
+			[]string{"--src-cert-dir", "certs", "--src-creds", "ann:secret"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -125,6 +150,7 @@ func TestServeContainerd(t *testing.T) {
 		flags []string
 	}{
 		{"open", (*servedWorld).open, "", nil},
+		{"closed", (*servedWorld).closed, "ca = \"ca.crt\"\n", []string{"--user", "ann:secret"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -257,7 +283,7 @@ func TestServePodman(t *testing.T) {
 	requireRoot(t)
 	w := newServedWorld(t)
 	w.pack("k8s.tar.zst")
-	s := w.open("k8s.tar.zst")
+	s := w.closed("k8s.tar.zst")
 	podman := func(args ...string) string {
 		return w.tool("podman", append([]string{
 			"--root", w.path("podman/root"), "--runroot", w.path("podman/run"), "--storage-driver", "vfs", "--events-backend", "none",
@@ -265,10 +291,51 @@ func TestServePodman(t *testing.T) {
 	}
 	for _, image := range w.images {
 		name := image.Reference(s.host)
-		podman("pull", "-q", "--tls-verify=false", name)
+		podman("pull", "-q", "--cert-dir", "certs", "--creds", "ann:secret", name)
 		want := s.host + "/" + image.Repository + "@" + image.Root.Digest.String()
 		if got := podman("image", "inspect", "--format", "{{.RepoDigests}}", name); !strings.Contains(got, want) {
 			t.Errorf("podman has %s of %s, want %s", got, name, want)
 		}
+	}
+}
+
+// All of them at once, of a bundle whose layers are made again for each.
+func TestServeTogether(t *testing.T) {
+	t.Parallel()
+	requireLong(t)
+	requireTools(t, "skopeo")
+	crane, oras := requireProgram(t, goprograms.Crane), requireProgram(t, goprograms.Oras)
+	w := newServedWorld(t)
+	w.pack("k8s.tar.zst", "--compact", "--level", "fastest")
+	s := w.serve("k8s.tar.zst")
+	clients := map[string][]string{
+		"skopeo": {"skopeo", "copy", "-q", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false"},
+		"crane":  {crane, "copy"},
+		"oras":   {oras, "cp", "--no-tty", "--from-plain-http", "--to-plain-http"},
+	}
+	var group errgroup.Group
+	for name, command := range clients {
+		scheme := ""
+		if name == "skopeo" {
+			scheme = "docker://"
+		}
+		for _, image := range w.tagged() {
+			ref := "/" + image.Repository + ":" + image.Tag
+			group.Go(func() error {
+				args := append(command[1:len(command):len(command)], scheme+s.host+ref, scheme+w.target.Host()+"/"+name+ref)
+				cmd := exec.CommandContext(t.Context(), command[0], args...)
+				cmd.Env = append(os.Environ(), "HOME="+w.dir)
+				if out, err := cmd.CombinedOutput(); err != nil {
+					return fmt.Errorf("%s: %w\n%s", cmd, err, out)
+				}
+				return nil
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for name := range clients {
+		w.copied(name)
 	}
 }
