@@ -49,7 +49,7 @@ func pullName(img Image, m meanings) string {
 	return img.Ref.Path + "@" + img.Root.Digest.String()
 }
 
-// What these match every shell takes for one word that means itself, and no program for a flag.
+// What these match every shell takes for one word that means itself, but for brackets, and no program for a flag.
 var (
 	plainName = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9@:./_-]*$`)
 	plainHost = regexp.MustCompile(`^[a-zA-Z0-9\[][a-zA-Z0-9:._\]-]*$`)
@@ -63,7 +63,10 @@ func commands(host, pull string, tls, loopback bool) []command {
 	if !plainName.MatchString(pull) {
 		return nil
 	}
-	ref := host + "/" + pull
+	ref, url := host+"/"+pull, "docker://"+host+"/"+pull
+	if strings.Contains(host, "[") {
+		ref, url = "'"+ref+"'", "'"+url+"'"
+	}
 	var podman, ctr, crane, skopeo string
 	if !tls {
 		podman, ctr, skopeo = "--tls-verify=false ", "--plain-http ", "--src-tls-verify=false "
@@ -77,7 +80,7 @@ func commands(host, pull string, tls, loopback bool) []command {
 		{"podman", "podman pull " + podman + ref},
 		{"ctr", "ctr -n k8s.io images pull " + ctr + ref},
 		{"crane", "crane pull " + crane + ref + " " + file + ".tar"},
-		{"skopeo", "skopeo copy --all " + skopeo + "docker://" + ref + " oci:" + file},
+		{"skopeo", "skopeo copy --all " + skopeo + url + " oci:" + file},
 	}
 }
 

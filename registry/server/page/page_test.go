@@ -150,11 +150,11 @@ func TestCommands(t *testing.T) {
 			"skopeo copy --all --src-tls-verify=false docker://bastion:5000/calico/node:v3 oci:node-v3",
 		}},
 		{"TLS", "https://[::1]:5000/", []string{
-			"docker pull [::1]:5000/calico/node:v3",
-			"podman pull [::1]:5000/calico/node:v3",
-			"ctr -n k8s.io images pull [::1]:5000/calico/node:v3",
-			"crane pull [::1]:5000/calico/node:v3 node-v3.tar",
-			"skopeo copy --all docker://[::1]:5000/calico/node:v3 oci:node-v3",
+			"docker pull '[::1]:5000/calico/node:v3'",
+			"podman pull '[::1]:5000/calico/node:v3'",
+			"ctr -n k8s.io images pull '[::1]:5000/calico/node:v3'",
+			"crane pull '[::1]:5000/calico/node:v3' node-v3.tar",
+			"skopeo copy --all 'docker://[::1]:5000/calico/node:v3' oci:node-v3",
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
