@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ferry-oci/ferry/cmd/e2e/compare"
+	"github.com/ferry-oci/ferry/cmd/e2e/corpus"
 	"github.com/ferry-oci/ferry/cmd/e2e/wire"
 )
 
@@ -43,20 +44,23 @@ func TestServe(t *testing.T) {
 
 // isServed compares all images with those of the source, under their paths with a prefix.
 func (w *servedWorld) isServed(s *served, prefix string) error {
-	from, to := wire.Registry{URL: w.source.URL()}, wire.Registry{URL: s.url}
 	for _, image := range w.images {
-		reference := image.Tag
-		if image.Pinned {
-			reference = image.Root.Digest.String()
-		}
-		_, err := compare.Image(w.Context(),
-			compare.End{Registry: from, Repository: image.Repository, Reference: reference},
-			compare.End{Registry: to, Repository: prefix + image.Repository, Reference: reference})
-		if err != nil {
+		if err := w.imageIsServed(s, prefix, image); err != nil {
 			return fmt.Errorf("%s%s: %w", prefix, image.Repository, err)
 		}
 	}
 	return nil
+}
+
+func (w *servedWorld) imageIsServed(s *served, prefix string, image corpus.Image) error {
+	reference := image.Tag
+	if image.Pinned {
+		reference = image.Root.Digest.String()
+	}
+	_, err := compare.Image(w.Context(),
+		compare.End{Registry: wire.Registry{URL: w.source.URL()}, Repository: image.Repository, Reference: reference},
+		compare.End{Registry: wire.Registry{URL: s.url}, Repository: prefix + image.Repository, Reference: reference})
+	return err
 }
 
 // mirrored asks as containerd asks a mirror: for the registry that is meant, and for another one.

@@ -34,7 +34,9 @@ colon of a host is a _), and by containerd's ?ns=docker.io. A tag that means two
 there; the names to ask for are told at the start and in the answer.
 
 What is read is proven before it ends: the body of a damaged blob is cut, and the damage is told with the images that need it.
-All else is served.`,
+All else is served.
+
+A browser is shown a page at / with the images, a search, and the commands that pull them.`,
 		Example: `  ferry serve k8s.tar.zst
   ferry serve --listen :5000 k8s.tar.zst apps.tar.zst
   ferry serve --listen :5000 --tls --tls-ca ca.pem --htpasswd users k8s.tar.zst
