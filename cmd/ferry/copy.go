@@ -89,7 +89,7 @@ func (o *copyOptions) setArgs(args, more []string) error {
 			return usagef("target %s is given twice", target)
 		}
 		seen[key] = true
-		if _, ok := layoutDir(target); ok {
+		if isLocal(target) {
 			continue
 		}
 		if _, err := registry.ParseTarget(target); err != nil {
@@ -105,9 +105,8 @@ func checkImageArg(arg string) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	_, dir := layoutDir(arg)
 	switch {
-	case dir || isBareHost(arg):
+	case isLocal(arg) || isBareHost(arg):
 		return usagef("%s is a target, but not the last argument; more targets are given with --to", arg)
 	case ref.Digest == "" && !strings.HasSuffix(arg, ":"+ref.Tag):
 		return usagef("%s is not the last argument, so it is an image, and needs its tag or digest, as in %s:latest; "+
@@ -131,6 +130,9 @@ func runCopy(ctx context.Context, o copyOptions, std *stdio) (err error) {
 	if err != nil {
 		return err
 	}
+	if wants.Platforms, err = o.platforms(wants.Platforms); err != nil {
+		return err
+	}
 	ctx, end := o.Transfers.within(ctx)
 	defer end(&err)
 	namings, err := o.namings()
@@ -146,15 +148,11 @@ func runCopy(ctx context.Context, o copyOptions, std *stdio) (err error) {
 		return err
 	}
 	defer from.Close()
-	to, err := openDestination(&o.deliverOptions, std)
+	to, err := openDestination(&o.deliverOptions, o.KeepGoing, std)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if cerr := to.close(); err == nil {
-			err = cerr
-		}
-	}()
+	defer func() { err = to.end(err) }()
 	c := &copying{o: &o, std: std, from: from, to: to, refs: refs, wants: wants, cache: oci.NewMemoryCache()}
 	return c.run(ctx, namings)
 }

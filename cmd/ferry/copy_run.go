@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/oci/archive"
 	"github.com/ferry-oci/ferry/registry"
 )
 
@@ -41,6 +42,16 @@ func (c *copying) run(ctx context.Context, namings []*registry.Naming) error {
 	d := &delivery{
 		o: &c.o.deliverOptions, std: c.std, words: copyWords, from: c, to: c.to, wasPublic: c.wasPublic, keepGoing: true,
 		steps: []func(context.Context, []*plannedName) error{c.findUntagged, c.keepItself},
+	}
+	if c.o.toArchive() {
+		d.words.done = "written"
+	}
+	if c.o.onePlatform() {
+		d.steps = append(d.steps, d.choosePlatforms(c.wants.Platforms))
+		if !c.o.NoReferrers {
+			c.o.NoReferrers = true
+			c.std.say("signatures and their like are left at the source: a docker-archive has no place for them")
+		}
 	}
 	var images []*deliverable
 	for _, image := range c.plan.Images {
@@ -165,7 +176,7 @@ func (c *copying) noteMoves(d *delivery) {
 // findUntagged looks for the images that have only a digest. One that is there is complete, as registries take no manifest
 // before all that it points to; so it costs one HEAD, and its manifests are not fetched.
 func (c *copying) findUntagged(ctx context.Context, names []*plannedName) error {
-	if c.o.toLayout() || c.o.Recheck { // a layout may have it without its name
+	if c.o.toLocal() || c.o.Recheck { // a layout may have it without its name
 		return nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -192,7 +203,7 @@ func (c *copying) findUntagged(ctx context.Context, names []*plannedName) error 
 // keepItself leaves a name as it is that is the very image it would be made of: there is nothing to do, and where
 // platforms are left out, the source would be lost.
 func (c *copying) keepItself(_ context.Context, names []*plannedName) error {
-	if c.o.toLayout() {
+	if c.o.toLocal() {
 		return nil
 	}
 	same := 0
@@ -270,6 +281,9 @@ func (c *copying) name() string { return copyWords.source }
 func (c *copying) stops(err error) bool {
 	var at *oci.CopyError
 	var unreachable *registry.UnreachableError
+	if errors.Is(err, archive.ErrBroken) {
+		return true
+	}
 	if !errors.As(err, &at) || at.Source {
 		return false
 	}
@@ -290,5 +304,7 @@ func (c *copying) blame(err error) error {
 }
 
 func (c *copying) sayEnded(error) {
-	c.std.say("what was copied stays there, and the same command goes on from it")
+	if !c.o.toArchive() {
+		c.std.say("what was copied stays there, and the same command goes on from it")
+	}
 }

@@ -22,7 +22,7 @@ const (
 
 // deliverOptions are the options of every command that puts images under names at a target.
 type deliverOptions struct {
-	Targets []string // REGISTRY[/PREFIX], or a single oci:DIR
+	Targets []string // REGISTRY[/PREFIX], or a single oci:DIR, oci-archive:FILE or docker-archive:FILE
 
 	Dest       registryFlags
 	Names      namingOptions
@@ -81,26 +81,45 @@ func (o *deliverOptions) check() error {
 		return err
 	}
 	for _, target := range o.Targets {
-		if _, ok := layoutDir(target); !ok {
-			continue
-		}
-		if len(o.Targets) > 1 {
-			return usagef("target %s: a folder has to be the only target", target)
-		}
-		if o.Names.given() {
-			return usagef("target %s: names are kept as they are there, so %s cannot be given", target, o.Names.flags())
-		}
-		if o.Harbor.Create {
-			return usagef("target %s: a folder has no projects, so --create-projects cannot be given", target)
+		if err := o.checkLocal(target); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// toLayout reports whether the target is a folder.
-func (o *deliverOptions) toLayout() bool {
-	_, ok := layoutDir(o.Targets[0])
-	return ok
+// checkLocal finds out what cannot be given together with a target that is no registry.
+func (o *deliverOptions) checkLocal(target string) error {
+	archive, isArchive := parseArchive(target)
+	what := "an archive"
+	if !isArchive {
+		what = "a folder"
+	}
+	switch {
+	case !isLocal(target):
+		return nil
+	case len(o.Targets) > 1:
+		return usagef("target %s: %s has to be the only target", target, what)
+	case o.Names.given():
+		return usagef("target %s: names are kept as they are there, so %s cannot be given", target, o.Names.flags())
+	case o.Harbor.Create:
+		return usagef("target %s: %s has no projects, so --create-projects cannot be given", target, what)
+	case isArchive && o.Merge.Platforms:
+		return usagef("target %s: an archive is written anew, so there is nothing for --merge-platforms in it", target)
+	case isArchive:
+		return archive.check()
+	}
+	return nil
+}
+
+// toLocal reports whether the target is a folder or an archive, where names are kept.
+func (o *deliverOptions) toLocal() bool { return isLocal(o.Targets[0]) }
+
+// isLocal tells a folder and an archive from a registry.
+func isLocal(target string) bool {
+	_, layout := layoutDir(target)
+	_, archive := parseArchive(target)
+	return layout || archive
 }
 
 // layoutDir returns the folder of a target oci:DIR, and whether the target is one.
@@ -192,18 +211,19 @@ type deliverable struct {
 
 // plannedName is one image under one name at the target.
 type plannedName struct {
-	image   *deliverable
-	target  registry.TargetName
-	at      int            // which of the targets it is
-	project *harborProject // nil when the target is no Harbor
-	want    digest.Digest  // what the name is to mean: the image, unless a step says otherwise
-	root    *oci.Node      // of want; nil until it is needed, when a step has not set it
-	current digest.Digest  // what the name means at the target before the run; empty: nothing
-	merge   *nameMerge     // nil unless it is merged with others
-	left    int            // referrers that are not pushed, since what they are about is not
-	action  action
-	err     error // why the image is not at the target after the run
-	down    bool  // because the target cannot be spoken to
+	image    *deliverable
+	target   registry.TargetName
+	at       int            // which of the targets it is
+	project  *harborProject // nil when the target is no Harbor
+	want     digest.Digest  // what the name is to mean: the image, unless a step says otherwise
+	root     *oci.Node      // of want; nil until it is needed, when a step has not set it
+	current  digest.Digest  // what the name means at the target before the run; empty: nothing
+	merge    *nameMerge     // nil unless it is merged with others
+	ordinary bool           // it has got another digest by rewriteForeign
+	left     int            // referrers that are not pushed, since what they are about is not
+	action   action
+	err      error // why the image is not at the target after the run
+	down     bool  // because the target cannot be spoken to
 }
 
 // action is what is to be done about a name.
@@ -330,8 +350,11 @@ func (d *delivery) copy(ctx context.Context, jobs []oci.Job) (*oci.Report, error
 	watch := newCopyWatch(d.std, d.words.command, jobs)
 	defer watch.end()
 	o := oci.CopyOptions{
-		Transfers: d.o.Transfers.N, LargestFirst: true, HoldTags: d.o.Atomic, Stop: d.from.stops, Lost: d.loses,
+		Transfers: d.o.Transfers.N, LargestFirst: !d.o.toArchive(), HoldTags: d.o.Atomic, Stop: d.from.stops, Lost: d.loses,
 		KeepAttached: d.o.Existing != existingOverwrite, Events: watch.event,
+	}
+	if d.o.toArchive() {
+		o.Transfers = 1 // which makes the order of the blobs certain, and lets a source that has one keep to it
 	}
 	return oci.Copy(ctx, d.from.source(), d.to.target, jobs, o)
 }
@@ -350,10 +373,10 @@ func (d *delivery) blame(err error) error {
 	return d.from.blame(err)
 }
 
-// nameUntagged gives the images that have only a digest their names in a layout, which without a name could not be
+// nameUntagged gives the images that have only a digest their names in a layout or an archive, which without a name could not be
 // found there. A registry needs no such name.
 func (d *delivery) nameUntagged(ctx context.Context, jobs []oci.Job, names []*plannedName) error {
-	if !d.o.toLayout() {
+	if !d.o.toLocal() {
 		return nil
 	}
 	for i, n := range names {

@@ -22,11 +22,8 @@ func (d *delivery) rewriteForeign(ctx context.Context) error {
 		case err != nil:
 			n.err = err
 		default:
-			n.want = n.root.Digest
+			n.want, n.ordinary = n.root.Digest, n.root.Digest != n.want
 		}
 	}
 	return nil
 }
-
-// rewritten reports whether the name means an image that has got another digest by rewriteForeign.
-func (n *plannedName) rewritten() bool { return n.merge == nil && n.want != n.image.digest }

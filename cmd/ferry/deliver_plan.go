@@ -21,6 +21,9 @@ func (d *delivery) plan(ctx context.Context, images []*deliverable, namings []*r
 	if d.names, err = planNames(images, namings); err != nil {
 		return err
 	}
+	if d.o.toArchive() {
+		moveToOnePlace(d.names)
+	}
 	if err := d.findDown(ctx); err != nil {
 		return d.to.explain(err)
 	}
@@ -188,6 +191,13 @@ func (d *delivery) findDown(ctx context.Context) error {
 		n.err, n.down = errs[n.at], errs[n.at] != nil
 	}
 	return nil
+}
+
+// moveToOnePlace makes one repository a host of all names, as an archive is one place to the copy. They are spelled as before.
+func moveToOnePlace(names []*plannedName) {
+	for _, n := range names {
+		n.target.Repository = oci.Repository{Path: n.target.Repository.String()}
+	}
 }
 
 func planRows(images []registry.Resolved, naming *registry.Naming) ([]registry.PlannedName, error) {

@@ -67,8 +67,12 @@ func (d *delivery) say(r *oci.Report, whole bool) {
 		d.std.say("images: %d %s%s, %d complete already, %d kept as they were, %d %s",
 			c.sent, d.words.done, to, c.complete, c.kept, c.failed, rest)
 	}
-	d.std.say("blobs: %d uploaded, %d mounted, %d there already; %s read from %s",
-		r.Moved, r.Mounted, r.Skipped, formatSize(r.MovedBytes), d.words.source)
+	if d.o.toArchive() {
+		d.std.say("blobs: %d written; %s read from %s", r.Moved, formatSize(r.MovedBytes), d.words.source)
+	} else {
+		d.std.say("blobs: %d uploaded, %d mounted, %d there already; %s read from %s",
+			r.Moved, r.Mounted, r.Skipped, formatSize(r.MovedBytes), d.words.source)
+	}
 	d.sayReferrers(r)
 	sayRetries(d.std, d.from.source(), d.to.target)
 	if nothing {
@@ -106,7 +110,7 @@ func (d *delivery) sayName(n *plannedName) {
 	if len(n.target.Renamed) > 0 && n.err == nil {
 		d.std.say("renamed: %s is %s (%s)", n.image.ref.Name(), n.target, strings.Join(n.target.Renamed, ", "))
 	}
-	if n.rewritten() && n.err == nil {
+	if n.ordinary && n.err == nil {
 		d.std.say("rewritten: %s has ordinary layers in place of foreign ones, and is %s, not %s", n.target, n.want, n.image.digest)
 	}
 	switch {

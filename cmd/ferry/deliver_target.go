@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,10 +25,16 @@ type destination struct {
 
 	registry *registry.Client  // nil for a layout
 	explain  func(error) error // adds what the hints need
-	close    func() error      // for a layout, makes all that was pushed safe on the disk
+	// end closes the target after a run that has ended in err, or in nil, and returns what the run ends in now. It makes what was
+	// pushed to a layout safe on the disk, and writes the end of an archive.
+	end func(err error) error
 }
 
-func openDestination(o *deliverOptions, std *stdio) (*destination, error) {
+// openDestination opens the target. With partial, an archive is written when some images failed, too.
+func openDestination(o *deliverOptions, partial bool, std *stdio) (*destination, error) {
+	if a, ok := o.archive(); ok {
+		return openArchive(a, partial, o.DryRun, std)
+	}
 	if dir, ok := layoutDir(o.Targets[0]); ok {
 		return openLayout(dir, o.DryRun)
 	}
@@ -35,11 +42,13 @@ func openDestination(o *deliverOptions, std *stdio) (*destination, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &destination{target: r.Client, registry: r.Client, explain: r.explain, close: func() error { r.Close(); return nil }}, nil
+	return &destination{
+		target: r.Client, registry: r.Client, explain: r.explain, end: func(err error) error { r.Close(); return err },
+	}, nil
 }
 
 func openLayout(dir string, dryRun bool) (*destination, error) {
-	to := &destination{explain: func(err error) error { return err }, close: func() error { return nil }}
+	to := &destination{explain: func(err error) error { return err }, end: func(err error) error { return err }}
 	if dir == "" {
 		return nil, usagef("target oci: needs a folder, as in oci:layout")
 	}
@@ -50,6 +59,7 @@ func openLayout(dir string, dryRun bool) (*destination, error) {
 	if err != nil {
 		return nil, fmt.Errorf("target oci:%s: %w", dir, err)
 	}
-	to.target, to.close = store, store.Close
+	to.target = store
+	to.end = func(err error) error { return cmp.Or(err, store.Close()) }
 	return to, nil
 }

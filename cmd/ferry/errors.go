@@ -172,6 +172,8 @@ func hints(err error) []string {
 			"`ferry unpack --keep-going` pushes all others"}
 	case errors.Is(err, syscall.EFBIG):
 		return []string{"the file system takes no file that large, as FAT none above 4.3 GB; choose another disk, or format it as exFAT"}
+	case errors.As(err, new(*stdoutError)):
+		return []string{"what reads ferry's output has ended, or cannot take more; its own message tells why"}
 	case isNoSpace(err):
 		return []string{"free some space or choose another disk; what is in the store is kept, the same command goes on from there"}
 	}

@@ -44,14 +44,20 @@ func (f *imageFlags) planOptions() (o oci.PlanOptions, err error) {
 		return o, checkOneOf("platform-missing", f.Missing, "fail", "available", "drop")
 	}
 	o.Missing, o.Repin = missingPolicies[f.Missing], f.Repin
-	for _, s := range f.Platforms {
+	o.Platforms, err = parsePlatforms(f.Platforms)
+	return o, err
+}
+
+// parsePlatforms reads the values of --platform.
+func parsePlatforms(texts []string) (list []oci.Platform, err error) {
+	for _, s := range texts {
 		platform, err := oci.ParsePlatform(s)
 		if err != nil {
-			return o, usagef("--platform: %w", err)
+			return nil, usagef("--platform: %w", err)
 		}
-		o.Platforms = append(o.Platforms, platform)
+		list = append(list, platform)
 	}
-	return o, nil
+	return list, nil
 }
 
 // refs returns the references of the command line and of the lists.

@@ -86,6 +86,9 @@ func TestScripts(t *testing.T) {
 			"vanish": inStory((*story).vanish),
 			"delete": inStory((*story).deleteImage),
 			"untag":  inStory((*story).untag),
+
+			"archived": inStory((*story).archived),
+			"unnamed":  inStory((*story).unnamed),
 		},
 	})
 }

@@ -52,10 +52,10 @@ func (n *namingOptions) flags() string {
 
 func (n *namingOptions) given() bool { return n.flags() != "" }
 
-// naming returns the rules for a target REGISTRY[/PREFIX], or nil for oci:DIR, where names stay as they are. All errors
+// naming returns the rules for a target REGISTRY[/PREFIX], or nil for a folder or an archive, where names stay as they are. All errors
 // are mistakes in the command line or in the file of --map.
 func (n *namingOptions) naming(target string) (*registry.Naming, error) {
-	if strings.HasPrefix(target, "oci:") {
+	if isLocal(target) {
 		return nil, nil
 	}
 	at, err := registry.ParseTarget(target)

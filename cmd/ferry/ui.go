@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -49,6 +51,35 @@ func (std *stdio) takeInput(by string) (io.Reader, error) {
 	std.taken = by
 	return std.In, nil
 }
+
+// takeOutput returns Out for what the flag or the argument by writes there in place of results, which go to Err from then on.
+// A terminal is refused. When the program that reads it ends, writing fails, and ferry is not ended by a signal.
+func (std *stdio) takeOutput(by string) (io.Writer, error) {
+	out := std.Out
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return nil, usagef("%s: stdout is a terminal; send it to a program or a file, as in `... | docker load`", by)
+	}
+	std.Out = std.Err
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	return stdoutWriter{out}, nil
+}
+
+// stdoutWriter is stdout for what is no text.
+type stdoutWriter struct{ w io.Writer }
+
+func (o stdoutWriter) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil {
+		err = &stdoutError{bareError(err)}
+	}
+	return n, err
+}
+
+// stdoutError is why stdout takes no more.
+type stdoutError struct{ err error }
+
+func (e *stdoutError) Error() string { return "stdout: " + e.err.Error() }
+func (e *stdoutError) Unwrap() error { return e.err }
 
 // say prints a line for the eye, unless -q.
 func (std *stdio) say(format string, args ...any) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ferry-oci/ferry/oci"
 )
 
 // unpackOptions are the options of ferry unpack.
@@ -14,6 +16,8 @@ type unpackOptions struct {
 	Images  []string // patterns; none: all
 	Expect  string   // content id; empty: any
 
+	Platforms []string // none: all, or this machine's for a target of one platform
+
 	VerifyFirst bool
 	KeepGoing   bool // push what damage does not hit
 }
@@ -22,7 +26,7 @@ func newUnpackCommand(std *stdio) *cobra.Command {
 	var o unpackOptions
 	cmd := &cobra.Command{
 		Use:   "unpack BUNDLE... TARGET",
-		Short: "Push a bundle to a registry, or into an OCI layout",
+		Short: "Push a bundle to a registry, or into an OCI layout or an archive for other programs",
 		Long: `Push the images of a bundle to TARGET, which is REGISTRY[/PREFIX], or oci:DIR for an OCI layout in a folder. The bundle is
 read in place, and nothing is written to the disk; BUNDLE - is read from stdin, in order.
 
@@ -30,12 +34,19 @@ read in place, and nothing is written to the disk; BUNDLE - is read from stdin, 
 without a terminal it lists which are missing and which images can be unpacked without them, and the exit code is 4. --keep-going
 pushes those and asks for nothing.
 
+For containerd, Docker and Podman, TARGET is oci-archive:FILE or docker-archive:FILE, or - in place of FILE for stdout. An
+oci-archive has all platforms, digests and signatures; a docker-archive has one platform, this machine's unless --platform
+chooses, and images alone. It appears when it is whole; on stdout, what a failed run has written is no archive to any loader.
+
 No tag changes unless each blob of its image was, in this run, read from the bundle and matched its digest, or was
 found in that very repository. What the target has is not sent again, so the same command goes on where it was stopped.
 
 Names at the target: the source's host is dropped (or kept with --keep-host), then come --map, --root, --flatten and
 the prefix. A name of one segment, such as pause, goes to root/pause on a target that is a bare host. --dry-run
-prints the table of names and what is there already, and moves nothing. oci:DIR keeps all names.
+prints the table of names and what is there already, and moves nothing. Folders and archives keep all names.
+
+With --platform, an index is rebuilt with these platforms alone, and has another digest. An image that has none of them
+fails; nothing is moved then, unless --keep-going.
 
 A target that is a Harbor is asked for its projects, rights, quotas and immutable tags before anything moves.
 --create-projects makes the projects that it lacks.
@@ -52,7 +63,9 @@ Images that failed are printed on stdout, one name a line; each of them can be g
   ferry unpack --dry-run k8s.tar.zst harbor.example
   ferry unpack --image 'calico/*' --existing keep k8s.tar.zst harbor.example/k8s
   ssh north cat k8s.tar.zst | ferry unpack - 127.0.0.1:5000
-  ferry unpack k8s.tar.zst oci:layout`,
+  ferry unpack k8s.tar.zst oci:layout
+  ferry unpack k8s.tar.zst oci-archive:- | ctr -n k8s.io images import -
+  ferry unpack k8s.tar.zst docker-archive:- | docker load`,
 		Args: leastArgs("BUNDLE", "TARGET"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			last := len(args) - 1
@@ -64,6 +77,8 @@ Images that failed are printed on stdout, one name a line; each of them can be g
 	o.add(set)
 	set.StringArrayVar(&o.Images, "image", nil,
 		"take only images whose name fits `PATTERN`, such as 'calico/*' or pause:3.9 (repeatable)")
+	set.StringSliceVar(&o.Platforms, "platform", nil,
+		"keep only these `PLATFORMS`, such as linux/amd64; a docker-archive has one, which is this machine's unless given")
 	set.StringVar(&o.Expect, "expect", "", "fail unless the bundle has this content `ID`")
 	set.BoolVar(&o.VerifyFirst, "verify-first", false, "read and prove the whole bundle before anything is pushed")
 	set.BoolVar(&o.KeepGoing, "keep-going", false, "push all images that damage does not hit")
@@ -84,10 +99,26 @@ func (o *unpackOptions) check() error {
 	return nil
 }
 
+// wants returns the platforms that are to be kept; none: all.
+func (o *unpackOptions) wants() ([]oci.Platform, error) {
+	given, err := parsePlatforms(o.Platforms)
+	if err != nil {
+		return nil, err
+	}
+	if len(given) > 0 && o.Merge.Platforms {
+		return nil, usagef("--platform: it cannot be combined with --merge-platforms")
+	}
+	return o.platforms(given)
+}
+
 func (o *unpackOptions) fromPipe() bool { return o.Bundles[0] == "-" }
 
 func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 	if err := o.check(); err != nil {
+		return err
+	}
+	wants, err := o.wants()
+	if err != nil {
 		return err
 	}
 	ctx, end := o.Transfers.within(ctx)
@@ -103,40 +134,13 @@ func runUnpack(ctx context.Context, o unpackOptions, std *stdio) (err error) {
 	defer in.Close()
 	repeatMissing(in.Head(), std)
 	keepSourceNames(namings, in.Head())
-	to, err := openDestination(&o.deliverOptions, std)
+	to, err := openDestination(&o.deliverOptions, o.KeepGoing, std)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if cerr := to.close(); err == nil {
-			err = cerr
-		}
-	}()
+	defer func() { err = to.end(err) }()
 	u := &unpacking{in: in, bundle: name, o: &o, std: std, to: to}
-	images, err := u.choose()
-	if err != nil {
-		return err
-	}
-	d := &delivery{
-		o: &o.deliverOptions, std: std, words: unpackWords, from: u, to: to, wasPublic: u.wasPublic, keepGoing: o.KeepGoing,
-	}
-	if err := d.plan(ctx, images, namings); err != nil {
-		return err
-	}
-	if o.DryRun {
-		return d.writePlan(std.Out)
-	}
-	if err := d.run(ctx); err != nil {
-		return err
-	}
-	if !o.toLayout() {
-		bundles := o.Bundles
-		if o.fromPipe() {
-			bundles = []string{"BUNDLE"}
-		}
-		sayNodes(std, bundles, o.Targets[0], o.hostsFlags()...)
-	}
-	return nil
+	return u.run(ctx, namings, wants)
 }
 
 var unpackWords = deliverWords{command: "unpack", done: "pushed", undone: "unpacked", source: "the bundle"}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/oci/archive"
 	"github.com/ferry-oci/ferry/registry"
 )
 
@@ -22,6 +23,48 @@ type unpacking struct {
 
 	entries map[*deliverable]bundle.Image
 	lacking []string // images that need a volume which is missing
+}
+
+// run delivers the images, narrowed to the platforms in wants.
+func (u *unpacking) run(ctx context.Context, namings []*registry.Naming, wants []oci.Platform) error {
+	images, err := u.choose()
+	if err != nil {
+		return err
+	}
+	d := &delivery{
+		o: &u.o.deliverOptions, std: u.std, words: unpackWords, from: u, to: u.to, wasPublic: u.wasPublic, keepGoing: u.o.KeepGoing,
+	}
+	if u.o.toArchive() {
+		d.words.done = "written"
+		u.leaveReferrers(images)
+	}
+	if len(wants) > 0 {
+		d.steps = append(d.steps, d.choosePlatforms(wants))
+	}
+	if err := d.plan(ctx, images, namings); err != nil {
+		return err
+	}
+	switch {
+	case u.o.DryRun:
+		err := d.writePlan(u.std.Out)
+		if lacking := d.verdict(); lacking != nil {
+			err = errors.Join(err, &partialError{lacking})
+		}
+		return err
+	case len(wants) > 0 && !u.o.KeepGoing && d.lacks():
+		return &partialError{fmt.Errorf("%w; nothing was moved, --keep-going unpacks the others", d.verdict())}
+	}
+	if err := d.run(ctx); err != nil {
+		return err
+	}
+	if !u.o.toLocal() {
+		bundles := u.o.Bundles
+		if u.o.fromPipe() {
+			bundles = []string{"BUNDLE"}
+		}
+		sayNodes(u.std, bundles, u.o.Targets[0], u.o.hostsFlags()...)
+	}
+	return nil
 }
 
 // choose returns the images that --image asks for.
@@ -129,8 +172,8 @@ func (u *unpacking) stops(err error) bool {
 	var unreachable *registry.UnreachableError
 	switch {
 	case isDamage(err):
-		return !u.o.KeepGoing
-	case isNoSpace(err):
+		return !u.o.KeepGoing || errors.Is(err, archive.ErrBroken)
+	case isNoSpace(err), errors.Is(err, archive.ErrBroken):
 		return true
 	}
 	return errors.As(err, &unreachable)
@@ -166,6 +209,21 @@ func (u *unpacking) blame(err error) error {
 	}
 }
 
+// leaveReferrers leaves what belongs to the images where the target has no place for it, and says so.
+func (u *unpacking) leaveReferrers(images []*deliverable) {
+	if !u.o.onePlatform() || u.o.NoReferrers {
+		return
+	}
+	u.o.NoReferrers = true
+	left := 0
+	for _, img := range images {
+		left += len(u.entries[img].Referrers)
+	}
+	if left > 0 {
+		u.std.say("%s left in the bundle: a docker-archive has no place for signatures and their like", plural(left, "referrer"))
+	}
+}
+
 func (u *unpacking) sayEnded(err error) {
 	var damage *bundle.DamageError
 	if errors.As(err, &damage) {
@@ -173,7 +231,7 @@ func (u *unpacking) sayEnded(err error) {
 			u.std.complain("  hits " + oneLine(name))
 		}
 	}
-	if !isDamage(err) {
+	if !isDamage(err) && !u.o.toArchive() {
 		u.std.say("what was pushed stays there, and the same command goes on from it")
 	}
 }

@@ -8,7 +8,8 @@
 // # The tar
 //
 //	oci-layout            {"imageLayoutVersion":"1.0.0"}
-//	blobs/sha256/<hex>    configs, layers and manifests, in the order in which they came
+//	blobs/sha256/<hex>    configs, layers and manifests, in the order in which they came; then manifests that have
+//	                      a name, in the order of index.json, if they did not come by themselves
 //	index.json            the images by name
 //	manifest.json         of a docker-archive alone
 //

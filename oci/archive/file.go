@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,16 +43,20 @@ func Create(path string, f Format) (*File, error) {
 	return &File{Writer: w, path: path, file: file}, nil
 }
 
-// Open returns the content of a blob that was written, from offset on.
+// Open returns the content of a blob that was written, or of a manifest with a name, from offset on.
 func (f *File) Open(_ context.Context, _ oci.Repository, d oci.Descriptor, offset int64) (io.ReadCloser, error) {
-	e, ok := f.at(d)
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("blob %s: %w in %s", d.Digest, oci.ErrNotFound, f.path)
-	case offset < 0 || offset > d.Size:
+	if offset < 0 || offset > d.Size {
 		return nil, fmt.Errorf("blob %s: offset %d of %d bytes", d.Digest, offset, d.Size)
 	}
-	return io.NopCloser(io.NewSectionReader(f.file, e.offset+offset, e.size-offset)), nil
+	if e, ok := f.at(d); ok {
+		return io.NopCloser(io.NewSectionReader(f.file, e.offset+offset, e.size-offset)), nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if raw, ok := f.roots[d.Digest]; ok && int64(len(raw)) == d.Size {
+		return io.NopCloser(bytes.NewReader(raw[offset:])), nil
+	}
+	return nil, fmt.Errorf("blob %s: %w in %s", d.Digest, oci.ErrNotFound, f.path)
 }
 
 // Commit ends the archive and gives it its name. When it returns nil, all is on the disk; else nothing is left.

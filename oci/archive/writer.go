@@ -2,7 +2,6 @@ package archive
 
 import (
 	"archive/tar"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -21,8 +20,8 @@ import (
 	"github.com/ferry-oci/ferry/oci"
 )
 
-// ErrBroken comes back from a [Writer] after it has failed inside of a member: what follows would not be an archive.
-var ErrBroken = errors.New("the archive was broken off before")
+// ErrBroken comes back from a [Writer] that has failed inside of a member, then and for all that would follow.
+var ErrBroken = errors.New("the archive is broken off")
 
 // Writer writes an archive. It is the sink of a copy, and has one place for all repositories, which matter for names only.
 //
@@ -44,6 +43,7 @@ type Writer struct {
 	names  map[string]oci.Descriptor        // as they go into index.json
 	listed map[digest.Digest]oci.Descriptor // without a name
 	images map[digest.Digest]*oci.Manifest  // of a docker-archive
+	roots  map[digest.Digest][]byte         // manifests that have a name, for Close to write
 	broken error
 }
 
@@ -70,6 +70,7 @@ func NewWriter(w io.Writer, f Format) *Writer {
 		format: f, out: out, tar: tar.NewWriter(out), turn: make(chan struct{}, 1), buf: make([]byte, headSize),
 		blobs: map[digest.Digest]extent{}, names: map[string]oci.Descriptor{},
 		listed: map[digest.Digest]oci.Descriptor{}, images: map[digest.Digest]*oci.Manifest{},
+		roots: map[digest.Digest][]byte{},
 	}
 }
 
@@ -90,6 +91,19 @@ func (w *Writer) Size() int64 {
 	w.turn <- struct{}{}
 	defer func() { <-w.turn }()
 	return w.out.n
+}
+
+// Images returns how many names the archive has for images, those of referrers not counted.
+func (w *Writer) Images() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, d := range w.names {
+		if d.Annotations[oci.AnnotationReferrer] == "" {
+			n++
+		}
+	}
+	return n
 }
 
 // Has reports whether the blob d is in the archive.
@@ -163,7 +177,7 @@ func (w *Writer) write(ctx context.Context, d oci.Descriptor, content io.Reader)
 		err = w.tar.Flush()
 	}
 	if err != nil {
-		return errors.Join(err, w.drop(begin))
+		return w.drop(begin, err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -184,17 +198,26 @@ func (l whileLives) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// drop takes back what was written behind offset, where that can be done.
-func (w *Writer) drop(offset int64) error {
-	if w.rewind == nil {
-		w.broken = ErrBroken
-		return nil
+// drop takes back what was written behind offset before err, where that can be done. It returns err, as an [ErrBroken]
+// where it cannot.
+func (w *Writer) drop(offset int64, err error) error {
+	if w.rewind != nil {
+		w.out.n = offset
+		w.tar = tar.NewWriter(w.out)
+		if w.broken = w.rewind(offset); w.broken == nil {
+			return err
+		}
 	}
-	w.out.n = offset
-	w.tar = tar.NewWriter(w.out)
-	w.broken = w.rewind(offset)
-	return w.broken
+	w.broken = ErrBroken
+	return &brokenError{err}
 }
+
+// brokenError is what broke an archive off: an [ErrBroken] with the text of the error inside.
+type brokenError struct{ err error }
+
+func (e *brokenError) Error() string        { return e.err.Error() }
+func (e *brokenError) Unwrap() error        { return e.err }
+func (e *brokenError) Is(target error) bool { return target == ErrBroken }
 
 // begin writes oci-layout, as the first member.
 func (w *Writer) begin() error {
@@ -214,7 +237,7 @@ func (w *Writer) small(name string, content []byte) error {
 		err = w.tar.Flush() // what fills up the last block belongs to the member, which may be the last that is kept
 	}
 	if err != nil {
-		return errors.Join(err, w.drop(begin))
+		return w.drop(begin, err)
 	}
 	return nil
 }
@@ -245,18 +268,19 @@ func (w *Writer) Tagged(_ context.Context, to oci.Repository, tag string) (oci.D
 	return oci.Descriptor{}, fmt.Errorf("%s: %w in the archive", name, oci.ErrNotFound)
 }
 
-// Tag names the manifest d, whose bytes are raw, to:tag, and writes it unless it is there. A docker-archive takes manifests
+// Tag names the manifest d, whose bytes are raw, to:tag. Close writes it, unless it is pushed, too: so that it makes no
+// difference when an image gets its name. A docker-archive takes manifests
 // of images alone: of an index or an artifact the error is [oci.ErrUnsupported].
-func (w *Writer) Tag(ctx context.Context, to oci.Repository, tag string, d oci.Descriptor, raw []byte) error {
+func (w *Writer) Tag(_ context.Context, to oci.Repository, tag string, d oci.Descriptor, raw []byte) error {
+	if err := oci.CheckBytes(d, raw); err != nil {
+		return err
+	}
 	m, err := oci.ParseManifest(d.MediaType, raw)
 	if err != nil {
 		return fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
 	if w.format == Docker && !isImage(m) {
 		return fmt.Errorf("manifest %s is that of no image: %w in a %s", d.Digest, oci.ErrUnsupported, w.format)
-	}
-	if err := w.Push(ctx, to, d, rawContent(raw)); err != nil {
-		return err
 	}
 	name := oci.Reference{Repository: to, Tag: tag}.String()
 	entry := oci.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform}
@@ -267,7 +291,7 @@ func (w *Writer) Tag(ctx context.Context, to oci.Repository, tag string, d oci.D
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.names[name] = entry
+	w.names[name], w.roots[d.Digest] = entry, raw
 	if w.format == Docker {
 		w.images[d.Digest] = m
 	}
@@ -276,15 +300,6 @@ func (w *Writer) Tag(ctx context.Context, to oci.Repository, tag string, d oci.D
 
 // isImage reports whether m is the manifest of an image, which has layers and a config that says how to run it.
 func isImage(m *oci.Manifest) bool { return m.Config != nil && oci.IsImageConfig(m.Config.MediaType) }
-
-func rawContent(raw []byte) oci.Content {
-	return func(_ context.Context, offset int64) (io.ReadCloser, error) {
-		if offset < 0 || offset > int64(len(raw)) {
-			return nil, fmt.Errorf("offset %d of %d bytes", offset, len(raw))
-		}
-		return io.NopCloser(bytes.NewReader(raw[offset:])), nil
-	}
-}
 
 // Attach lists the manifest d without a name, so that readers of a layout find it by its subject.
 func (w *Writer) Attach(_ context.Context, _ oci.Repository, d oci.Descriptor, raw []byte) (changed bool, err error) {
@@ -306,11 +321,23 @@ func (w *Writer) Close() error {
 	if w.broken != nil {
 		return w.broken
 	}
-	index, err := json.Marshal(w.index())
-	if err != nil {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.begin(); err != nil {
 		return err
 	}
-	if err := w.begin(); err != nil {
+	for _, name := range w.sortedNames() {
+		d := w.names[name]
+		if _, ok := w.blobs[d.Digest]; ok {
+			continue
+		}
+		if err := w.small(blobName(d.Digest), w.roots[d.Digest]); err != nil {
+			return err
+		}
+		w.blobs[d.Digest] = extent{size: d.Size}
+	}
+	index, err := json.Marshal(w.index())
+	if err != nil {
 		return err
 	}
 	if err := w.small(indexName, index); err != nil {
@@ -333,8 +360,6 @@ var errClosed = errors.New("the archive is closed")
 
 // index returns index.json.
 func (w *Writer) index() ocispec.Index {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	index := ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []oci.Descriptor{},
 	}
@@ -371,8 +396,6 @@ type dockerImage struct {
 
 // dockerImages returns manifest.json.
 func (w *Writer) dockerImages() []*dockerImage {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	list := []*dockerImage{}
 	byDigest := map[digest.Digest]*dockerImage{}
 	for _, name := range w.sortedNames() {
