@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -35,7 +37,7 @@ type Layout struct {
 	images []LayoutImage
 
 	findAbout sync.Once
-	about     map[digest.Digest][]FoundReferrer // what is about a manifest
+	about     *aboutList
 	aboutErr  error
 }
 
@@ -61,6 +63,16 @@ type LayoutImage struct {
 //
 // A folder without oci-layout and index.json is [fs.ErrNotExist].
 func OpenLayout(dir string) (*Layout, error) { return ReadLayout(os.DirFS(dir), dir) }
+
+// NewLayout returns the layout of images whose blobs are in files, by the names that a layout gives them; there need be no
+// other files. It is for what can be looked at as a layout and is none. About of the images is set.
+func NewLayout(files fs.FS, name string, images []LayoutImage) *Layout {
+	l := &Layout{name: name, files: files, images: slices.Clone(images)}
+	for i := range l.images {
+		l.images[i].About = aboutOf(l.images[i].tag())
+	}
+	return l
+}
 
 // ReadLayout is [OpenLayout] for whatever has the files of a layout; name stands for it in messages. Its files have to be
 // io.Seekers.
@@ -292,19 +304,32 @@ func (l *Layout) decodeEntries(dec *json.Decoder) error {
 }
 
 func newLayoutImage(d Descriptor) LayoutImage {
-	i := LayoutImage{Root: Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}, Name: nameOf(d)}
-	tag := i.Name
+	i := LayoutImage{Root: Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}}
+	i.Name = cmp.Or(nameOf(d), d.Annotations[AnnotationReferrer])
 	if strings.ContainsAny(i.Name, "/:@") {
-		ref, err := parseReference(i.Name)
-		if err != nil {
-			return i
+		if ref, err := parseReference(i.Name); err == nil {
+			i.Ref = ref
 		}
-		i.Ref, tag = ref, ref.Tag
 	}
-	if about, ok := ParseCosignTag(tag); ok {
-		i.About = about
-	} else if IsFallbackTag(tag) {
-		i.About = digest.NewDigestFromEncoded(digest.SHA256, strings.TrimPrefix(tag, "sha256-"))
-	}
+	i.About = aboutOf(i.tag())
 	return i
+}
+
+// tag returns the tag of the name.
+func (i LayoutImage) tag() string {
+	if i.Ref != (Reference{}) {
+		return i.Ref.Tag
+	}
+	return i.Name
+}
+
+// aboutOf returns what an image with that tag is about, see LayoutImage.About.
+func aboutOf(tag string) digest.Digest {
+	if about, ok := ParseCosignTag(tag); ok {
+		return about
+	}
+	if IsFallbackTag(tag) {
+		return digest.NewDigestFromEncoded(digest.SHA256, strings.TrimPrefix(tag, "sha256-"))
+	}
+	return ""
 }

@@ -11,17 +11,30 @@ import (
 // Referrers returns what index.json lists that is about the manifest subject: by its subject, whatever name it has; by the
 // index under a fallback tag; and by a tag of cosign's. The manifests of index.json are read for it, once.
 func (l *Layout) Referrers(_ context.Context, _ Repository, subject digest.Digest) ([]FoundReferrer, error) {
-	l.findAbout.Do(func() { l.about, l.aboutErr = l.findReferrers() })
-	if l.aboutErr != nil {
-		return nil, l.aboutErr
+	all, err := l.abouts()
+	if err != nil {
+		return nil, err
 	}
-	return l.about[subject], nil
+	return all.bySubject[subject], nil
+}
+
+// IsPart reports whether the manifest d is part of another entry of index.json, or about a manifest, as its subject says: then
+// it may be listed for completeness, as oras and stores of ferry do it, and be no image of its own.
+func (l *Layout) IsPart(d Descriptor) (bool, error) {
+	all, err := l.abouts()
+	return err == nil && all.parts[d.Digest], err
+}
+
+func (l *Layout) abouts() (*aboutList, error) {
+	l.findAbout.Do(func() { l.about, l.aboutErr = l.findReferrers() })
+	return l.about, l.aboutErr
 }
 
 // aboutList collects referrers, each that is found by its subject once.
 type aboutList struct {
 	bySubject map[digest.Digest][]FoundReferrer
 	seen      map[[2]digest.Digest]bool
+	parts     map[digest.Digest]bool // manifests with a subject, and those that an index lists
 }
 
 func (a *aboutList) add(subject digest.Digest, f FoundReferrer) {
@@ -35,16 +48,14 @@ func (a *aboutList) add(subject digest.Digest, f FoundReferrer) {
 	a.bySubject[subject] = append(a.bySubject[subject], f)
 }
 
-func (l *Layout) findReferrers() (map[digest.Digest][]FoundReferrer, error) {
-	all := &aboutList{bySubject: map[digest.Digest][]FoundReferrer{}, seen: map[[2]digest.Digest]bool{}}
+func (l *Layout) findReferrers() (*aboutList, error) {
+	all := &aboutList{
+		bySubject: map[digest.Digest][]FoundReferrer{}, seen: map[[2]digest.Digest]bool{}, parts: map[digest.Digest]bool{},
+	}
 	read := map[digest.Digest]bool{}
 	for _, image := range l.images {
-		tag := image.Name
-		if image.Ref != (Reference{}) {
-			tag = image.Ref.Tag
-		}
-		if _, ok := ParseCosignTag(tag); ok {
-			all.add(image.About, FoundReferrer{Descriptor: image.Root, Found: FoundByTag, Tag: tag})
+		if subject, ok := ParseCosignTag(image.tag()); ok {
+			all.add(subject, FoundReferrer{Descriptor: image.Root, Found: FoundByTag, Tag: image.tag()})
 		}
 		if read[image.Root.Digest] {
 			continue
@@ -54,7 +65,7 @@ func (l *Layout) findReferrers() (map[digest.Digest][]FoundReferrer, error) {
 			return nil, fmt.Errorf("image layout %s: %w", l.name, err)
 		}
 	}
-	return all.bySubject, nil
+	return all, nil
 }
 
 // addAbout adds what the manifest of one entry is about, or lists. One that cannot be read is an error when nothing else
@@ -76,10 +87,12 @@ func (l *Layout) addAbout(all *aboutList, image LayoutImage) error {
 	}
 	if m.Subject != nil {
 		d := Descriptor{MediaType: m.MediaType, Digest: image.Root.Digest, Size: image.Root.Size, ArtifactType: m.Type()}
+		all.parts[image.Root.Digest] = true
 		all.add(m.Subject.Digest, FoundReferrer{Descriptor: d, Found: FoundByAPI})
 	}
-	if image.About != "" && m.IsIndex() {
-		for _, d := range m.Manifests {
+	for _, d := range m.Manifests {
+		all.parts[d.Digest] = true
+		if image.About != "" {
 			d = Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: d.ArtifactType}
 			all.add(image.About, FoundReferrer{Descriptor: d, Found: FoundByFallback})
 		}

@@ -174,10 +174,10 @@ func initLayout(dir string) error {
 // Dir returns the folder of the store.
 func (s *Store) Dir() string { return s.dir }
 
-// Spool returns an empty folder for what a run has to put aside for a while. Close and Remove delete it with all that is in
-// it, as does the next call; a run that was killed leaves it to the next run.
-func (s *Store) Spool() (dir string, err error) {
-	dir = s.spoolDir()
+// Spool returns an empty folder of that name for what a run has to put aside for a while. Close and Remove delete it with all
+// that is in it, as does the next call with the name; a run that was killed leaves it to the next run.
+func (s *Store) Spool(name string) (dir string, err error) {
+	dir = filepath.Join(s.spoolDir(), name)
 	return dir, errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755))
 }
 

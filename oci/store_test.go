@@ -755,7 +755,7 @@ func TestStoreEmpty(t *testing.T) {
 			}
 		}, false},
 		"what was put aside": {func(t *testing.T, s *oci.Store) {
-			dir, err := s.Spool()
+			dir, err := s.Spool("frames")
 			if err == nil {
 				err = os.WriteFile(filepath.Join(dir, "x"), []byte("x"), 0o644)
 			}
@@ -787,7 +787,7 @@ func TestStoreSpool(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	s := openStore(t, dir)
 	for range 2 {
-		spool, err := s.Spool()
+		spool, err := s.Spool("frames")
 		if err != nil {
 			t.Fatal(err)
 		}

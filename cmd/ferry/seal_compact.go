@@ -34,7 +34,7 @@ func (s *sealer) runCompact(ctx context.Context) (*sealedBundle, error) {
 	if s.contents.Compact, err = s.prover.contents(ctx); err != nil {
 		return nil, err
 	}
-	spool, err := s.store.Spool() // never beside the output, which is on the small disk
+	spool, err := s.store.Spool("frames") // never beside the output, which is on the small disk
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/oci/local"
 )
 
 const (
@@ -58,7 +59,16 @@ func (n Note) String() string {
 // Found is what a file speaks of, in its order. Duplicates are kept.
 type Found struct {
 	Mentions []Mention
+	Sources  []Source
 	Notes    []Note
+}
+
+// Source is a line of a list that names no image of a registry but a place on the disk where images lie, see
+// [local.IsSource].
+type Source struct {
+	Text string
+	File string
+	Line int // counted from 1
 }
 
 // References returns the references of all mentions, each once.
@@ -128,7 +138,7 @@ type finder struct {
 
 // list takes the file as a list of images.
 func (f *finder) list(raw []byte) (*Found, error) {
-	lines, err := oci.ParseListLines(f.file, bytes.NewReader(raw))
+	lines, err := oci.ParseListLines(f.file, bytes.NewReader(f.sources(raw)))
 	if err != nil {
 		return nil, err
 	}
@@ -136,6 +146,22 @@ func (f *finder) list(raw []byte) (*Found, error) {
 		f.found.Mentions = append(f.found.Mentions, Mention{Reference: l.Reference, File: f.file, Line: l.Line})
 	}
 	return &f.found, nil
+}
+
+// sources takes the lines of a list that name sources, and returns the list with blank lines in their place.
+func (f *finder) sources(raw []byte) []byte {
+	var rest []byte
+	n := 0
+	for line := range bytes.Lines(raw) {
+		n++
+		text, _, _ := strings.Cut(string(bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))), " #")
+		if text = strings.TrimSpace(text); local.IsSource(text) {
+			f.found.Sources = append(f.found.Sources, Source{Text: text, File: f.file, Line: n})
+			line = []byte("\n")
+		}
+		rest = append(rest, line...)
+	}
+	return rest
 }
 
 // documents goes through the documents of a YAML or JSON file.
