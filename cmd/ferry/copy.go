@@ -139,7 +139,10 @@ func runCopy(ctx context.Context, o copyOptions, std *stdio) (err error) {
 	if err != nil {
 		return err
 	}
-	refs, err := o.refs(std)
+	refs, sources, err := o.refs(std)
+	if err == nil && len(sources) > 0 {
+		err = usagef("%s: only ferry pack reads images from there; through a pipe: ferry pack %s -o - | ferry unpack - TARGET", sources[0], sources[0])
+	}
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/oci/local"
 	"github.com/ferry-oci/ferry/oci/mention"
 )
 
@@ -120,10 +121,10 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &partial), errors.As(err, &missing):
 		return exitPartial
-	case errors.As(err, &damaged), errors.Is(err, bundle.ErrCorrupt), errors.Is(err, bundle.ErrNotBundle),
+	case errors.As(err, &damaged), errors.Is(err, local.ErrCorrupt), errors.Is(err, bundle.ErrCorrupt), errors.Is(err, bundle.ErrNotBundle),
 		errors.Is(err, bundle.ErrVersion):
 		return exitDamaged
-	case errors.As(err, &usage), errors.As(err, &line), errors.Is(err, mention.ErrFormat):
+	case errors.As(err, &usage), errors.As(err, &line), errors.Is(err, mention.ErrFormat), errors.Is(err, local.ErrNaming):
 		return exitUsage
 	}
 	return exitFailed
@@ -152,7 +153,7 @@ func hints(err error) []string {
 	var missing *bundle.MissingError
 	var line *oci.LineError
 	switch {
-	case err == nil, errors.As(err, &interrupted):
+	case err == nil, errors.As(err, &interrupted), errors.Is(err, local.ErrNaming):
 		return nil
 	case errors.As(err, &line):
 		return []string{"a list has one image a line, such as docker.io/library/nginx:1.27; # begins a comment"}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/oci/local"
 	"github.com/ferry-oci/ferry/oci/mention"
 )
 
@@ -60,40 +61,66 @@ func parsePlatforms(texts []string) (list []oci.Platform, err error) {
 	return list, nil
 }
 
-// refs returns the references of the command line and of the lists.
-func (f *imageFlags) refs(std *stdio) ([]oci.Reference, error) {
-	refs, err := oci.ParseList("command line", strings.NewReader(strings.Join(f.Images, "\n")))
+// refs returns the references of the command line and of the lists, and the sources on this machine that they name.
+func (f *imageFlags) refs(std *stdio) ([]oci.Reference, []local.Source, error) {
+	var names []string
+	var texts []mention.Source
+	for _, name := range f.Images {
+		if local.IsSource(name) {
+			texts = append(texts, mention.Source{Text: name})
+		} else {
+			names = append(names, name)
+		}
+	}
+	refs, err := oci.ParseList("command line", strings.NewReader(strings.Join(names, "\n")))
 	errs := []error{err}
 	for _, name := range f.Files {
-		more, err := readList(name, std)
+		found, err := readList(name, std)
 		errs = append(errs, err)
-		refs = append(refs, more...)
+		if err == nil {
+			refs = append(refs, found.References()...)
+			texts = append(texts, found.Sources...)
+		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	sources, err := parseSources(texts)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return nil, nil, err
 	}
 	refs = oci.Unique(refs)
-	switch {
-	case len(refs) == 0 && len(f.Files) > 0:
-		return nil, usagef("no image in %s", strings.Join(f.Files, ", "))
-	case len(refs) == 0:
-		return nil, usagef("no image: name some, or give a list with -f FILE")
+	switch none := len(refs)+len(sources) == 0; {
+	case none && len(f.Files) > 0:
+		return nil, nil, usagef("no image in %s", strings.Join(f.Files, ", "))
+	case none:
+		return nil, nil, usagef("no image: name some, or give a list with -f FILE")
 	}
 	var hosts []string
 	for _, ref := range refs {
 		hosts = append(hosts, ref.Host)
 	}
-	return refs, f.Source.checkHosts(hosts)
+	return refs, sources, f.Source.checkHosts(hosts)
+}
+
+// parseSources reads what names places on this machine.
+func parseSources(texts []mention.Source) (sources []local.Source, err error) {
+	var errs []error
+	for _, text := range texts {
+		s, err := local.ParseSource(text.Text)
+		switch {
+		case err != nil && text.File != "":
+			errs = append(errs, usagef("%s:%d: %w", text.File, text.Line, err))
+		case err != nil:
+			errs = append(errs, usagef("%w", err))
+		default:
+			sources = append(sources, s)
+		}
+	}
+	return sources, errors.Join(errs...)
 }
 
 // readList returns the images of a list, or of another file that speaks of some, "-" being stdin.
-func readList(name string, std *stdio) ([]oci.Reference, error) {
+func readList(name string, std *stdio) (*mention.Found, error) {
 	if info, err := os.Stat(name); name != "-" && err == nil && info.IsDir() {
 		return nil, usagef("-f %s: it is a folder (to take the files in it: ferry images %s | ferry pack -f -)", name, name)
 	}
-	found, err := findImages(name, "-f "+name, mention.Options{}, std)
-	if err != nil {
-		return nil, err
-	}
-	return found.References(), nil
+	return findImages(name, "-f "+name, mention.Options{}, std)
 }

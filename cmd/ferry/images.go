@@ -72,6 +72,7 @@ func runImages(o imagesOptions, std *stdio) error {
 			errs = append(errs, err)
 			continue
 		}
+		warnSources(found, std)
 		all.Mentions = append(all.Mentions, found.Mentions...)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -131,6 +132,13 @@ func findImages(name, by string, o mention.Options, std *stdio) (*mention.Found,
 		std.warn("%s", note)
 	}
 	return found, nil
+}
+
+// warnSources tells of lines that are no images of a registry.
+func warnSources(found *mention.Found, std *stdio) {
+	for _, s := range found.Sources {
+		std.warn("%s:%d: %s is a place on the disk, whose images are not listed here; ferry pack takes it", s.File, s.Line, s.Text)
+	}
 }
 
 // openMention opens the file and returns what it is called in messages.

@@ -78,6 +78,10 @@ func TestScripts(t *testing.T) {
 			"refuse-tags": inStory((*story).refuseTags),
 			"many":        inStory((*story).many),
 
+			"save":   inStory((*story).save),
+			"layout": inStory((*story).layout),
+			"folder": inStory((*story).folder),
+
 			"serve": inStory((*story).serve),
 			"fetch": inStory((*story).fetch),
 			"end":   inStory((*story).end),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ferry-oci/ferry/compress"
 	"github.com/ferry-oci/ferry/oci"
+	"github.com/ferry-oci/ferry/oci/local"
 )
 
 // packOptions are the options of ferry pack.
@@ -36,7 +37,7 @@ type packOptions struct {
 func newPackCommand(std *stdio) *cobra.Command {
 	var o packOptions
 	cmd := &cobra.Command{
-		Use:   "pack [IMAGE...] [--from REGISTRY[/PROJECT]] -o BUNDLE",
+		Use:   "pack [IMAGE|SOURCE...] [--from REGISTRY[/PROJECT]] -o BUNDLE",
 		Short: "Fetch images and write them into one bundle",
 		Long: `Fetch images, every platform unless --platform chooses, and write them into one bundle. The ending of BUNDLE chooses the
 compressor: .tar.zst, .tar.xz or .tar. Beside it appears BUNDLE.sha256.
@@ -46,6 +47,14 @@ once, whatever number of images share it, into a store on the disk: a folder of 
 cache folder, removed when the bundle is whole, or the one of --store, which is kept, so that the next pack fetches only
 what is new. A run that was stopped, however hard, goes on where it was when the same command is given again, with the
 images that it resolved then; --refresh resolves them anew.
+
+Images that lie on this machine are packed beside those of registries; each may stand on the command line and in lists:
+  oci:DIR[:REF]              an OCI image layout, as skopeo, buildah and ferry unpack write it, or the store of another pack
+  oci-archive:FILE[:REF]     the same in a tar; - is stdin
+  docker-archive:FILE[:REF]  what docker save, podman save and crane write; - is stdin
+  dir:FOLDER[=REGISTRY]      what skopeo copy or skopeo sync to dir has written, one folder or a tree of them
+Archives may be compressed. REF is one of the names there, a tag, @N for the Nth image from 0, or @sha256:... ; without it all
+images are packed. =NAME behind any of them says what to call the image, which one without a full name needs.
 
 --from packs what ferry list prints of a registry, with the same filters, instead of a list: a backup. It is listed once,
 and a run that goes on keeps to that list; --refresh lists anew. The bundle records as of when it is, and how the projects of a
@@ -75,6 +84,8 @@ bundle says what is missing. The images that failed are printed on stdout, as li
   ferry pack --dry-run -f images.list -o k8s.tar.zst
   ferry pack --store /var/cache/ferry -f images.list -o k8s.tar.xz
   ferry pack --from harbor.example -o backup.tar.zst
+  docker save app:1 tool:2 | ferry pack docker-archive:- -f images.list -o k8s.tar.zst
+  ferry pack dir:images=registry.k8s.io -o k8s.tar.zst
   ferry pack nginx:1.27 registry.k8s.io/pause:3.9 -o two.tar.zst`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Images = args
@@ -112,10 +123,13 @@ type packing struct {
 	wants   oci.PlanOptions
 	consume consumeSizes
 	bundleOptions
-	longFrame int64       // plain bytes; 0 is the format's own
-	with      []companion // what is to lie beside the bundle
-	refs      []oci.Reference
-	backup    *backup // with --from, what the registry has
+	longFrame  int64       // plain bytes; 0 is the format's own
+	with       []companion // what is to lie beside the bundle
+	refs       []oci.Reference
+	sources    []local.Source // whose images are in refs once they are open
+	local      localSources
+	archiveDir string  // in the store, once one had to be put aside
+	backup     *backup // with --from, what the registry has
 
 	from      *remote
 	store     *oci.Store
@@ -148,7 +162,10 @@ func (p *packing) pack(ctx context.Context) (err error) {
 		return err
 	}
 	if p.o.From == "" {
-		if p.refs, err = p.o.refs(p.std); err != nil {
+		if p.refs, p.sources, err = p.o.refs(p.std); err != nil {
+			return err
+		}
+		if err := p.checkSources(); err != nil {
 			return err
 		}
 	}
@@ -161,7 +178,7 @@ func (p *packing) pack(ctx context.Context) (err error) {
 		return err
 	}
 	defer unlock()
-	if err := p.openStore(); err != nil {
+	if err := p.openStore(ctx); err != nil {
 		return err
 	}
 	defer func() { err = p.end(ctx, err) }()
@@ -183,12 +200,13 @@ func (p *packing) end(ctx context.Context, err error) error {
 		text = p.keptText(ctx)
 	}
 	sayRetries(p.std, p.from.Client)
+	localErr := p.local.close()
 	kept, closeErr := p.closeStore(err == nil && !p.o.DryRun)
 	var partial *partialError
 	if kept && text != "" && !errors.As(err, &partial) {
 		p.std.say("%s", text)
 	}
-	return errors.Join(err, closeErr)
+	return errors.Join(err, localErr, closeErr)
 }
 
 // keptText says that a run can go on.

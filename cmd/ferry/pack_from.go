@@ -238,7 +238,7 @@ func (p *packing) source() bundle.Source {
 // resolver returns what tells which manifest a reference means.
 func (p *packing) resolver() oci.Resolver {
 	if p.backup == nil {
-		return p.from
+		return p.planned()
 	}
 	return &listResolver{p.from, p.backup.digests}
 }

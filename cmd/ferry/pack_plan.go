@@ -39,17 +39,17 @@ type packNeeds struct {
 func (p *packing) makePlan(ctx context.Context) (err error) {
 	if n := p.resumed(); n > 0 {
 		p.std.say("going on with what an earlier run has resolved: %d of %s; --refresh resolves tags anew",
-			n, plural(len(p.refs), "image"))
+			n, plural(len(p.refs)-len(p.local.images), "image"))
 	}
 	o := p.wants
 	o.Parallel, o.Events = p.o.Transfers.N, showPlanning(p.std)
-	p.plan, err = oci.MakePlan(ctx, p.refs, p.resolver(), p.from, p.cache(), o)
+	p.plan, err = oci.MakePlan(ctx, p.refs, p.resolver(), p.planned(), p.cache(), o)
 	var lacks *oci.MissingPlatformsError
 	if err != nil && !errors.As(err, &lacks) {
 		return p.from.explain(err)
 	}
 	if lacks == nil && !p.o.NoReferrers {
-		if err := findReferrers(ctx, p.plan, p.from, p.cache(), p.o.Transfers.N, p.std); err != nil {
+		if err := findReferrers(ctx, p.plan, p.planned(), p.cache(), p.o.Transfers.N, p.std); err != nil {
 			return err
 		}
 	}

@@ -101,7 +101,7 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 	images := p.images()
 	// In the order of the bundle, so that sealing keeps up.
 	slices.SortStableFunc(images, func(a, b oci.PlannedImage) int { return cmp.Compare(entryName(a), entryName(b)) })
-	jobs := copyJobs(images)
+	jobs := p.copyJobs(images)
 	watch := newCopyWatch(p.std, "pack", jobs)
 	defer watch.end()
 	ctx, cancel := context.WithCancel(ctx)
@@ -268,7 +268,7 @@ func entryName(image oci.PlannedImage) string {
 
 // fetch moves all blobs that the store lacks into it; to is the store, as the copy sees it.
 func (p *packing) fetch(ctx context.Context, to oci.Sink, jobs []oci.Job, events func(oci.Event)) (*oci.Report, error) {
-	report, err := oci.Copy(ctx, p.from, to, jobs, oci.CopyOptions{
+	report, err := oci.Copy(ctx, &copySource{p.from, &p.local}, to, jobs, oci.CopyOptions{
 		Transfers: p.o.Transfers.N,
 		Stop:      func(err error) bool { return !fromSource(err) },
 		Events:    events,
@@ -292,11 +292,11 @@ func fromSource(err error) bool {
 }
 
 // copyJobs returns the work of the copy, one job for each image.
-func copyJobs(images []oci.PlannedImage) []oci.Job {
+func (p *packing) copyJobs(images []oci.PlannedImage) []oci.Job {
 	jobs := make([]oci.Job, len(images))
 	for i, image := range images {
 		jobs[i] = oci.Job{
-			Name: image.Ref.Name(), Root: image.Root, From: []oci.Repository{image.Ref.Repository}, To: []oci.Target{{}},
+			Name: image.Ref.Name(), Root: image.Root, From: p.local.places(image), To: []oci.Target{{}},
 		}
 		for _, r := range image.Referrers { // a store needs no tags of theirs
 			jobs[i].Attached = append(jobs[i].Attached, oci.Attached{Root: r.Root, Subject: r.Subject})

@@ -16,7 +16,7 @@ import (
 )
 
 // openStore opens the store and, in it, the journal of this very plan.
-func (p *packing) openStore() (err error) {
+func (p *packing) openStore(ctx context.Context) (err error) {
 	dir, open := p.o.Store, oci.OpenStore
 	if dir == "" {
 		open = oci.OpenScratch // it goes when the bundle is whole
@@ -29,8 +29,12 @@ func (p *packing) openStore() (err error) {
 	if p.store, err = open(dir); err != nil {
 		return err
 	}
-	if err := p.openJournal(); err != nil {
-		return errors.Join(err, p.store.Close())
+	if err = p.openSources(ctx); err == nil { // in its folder, where they have to be put aside; the journal goes by their names
+		err = p.openJournal()
+	}
+	if err != nil {
+		_, closeErr := p.closeIfEmpty()
+		return errors.Join(err, p.local.close(), closeErr)
 	}
 	return nil
 }
@@ -99,10 +103,16 @@ func (p *packing) closeStore(done bool) (kept bool, err error) {
 	if done || p.learnedNothing() {
 		err = p.journal.Remove()
 	}
-	if empty, _ := p.store.Empty(); empty && (own || p.newStore) {
-		return false, errors.Join(err, p.store.Remove())
+	kept, closeErr := p.closeIfEmpty()
+	return kept, errors.Join(err, closeErr)
+}
+
+// closeIfEmpty closes the store. One that nobody would miss goes.
+func (p *packing) closeIfEmpty() (kept bool, err error) {
+	if empty, _ := p.store.Empty(); empty && (p.o.Store == "" || p.newStore) {
+		return false, p.store.Remove()
 	}
-	return true, errors.Join(err, p.store.Close())
+	return true, p.store.Close()
 }
 
 // learnedNothing reports whether neither a reference was resolved nor a list taken.
@@ -113,7 +123,15 @@ func (p *packing) learnedNothing() bool {
 
 // cache returns what the plan is made with. A real run keeps what it resolves; a dry run goes by what an earlier one has
 // kept, as the real one will, and keeps nothing.
-func (p *packing) cache() oci.Cache {
+func (p *packing) cache() oci.Cache { return &localCache{p.kept(), &p.local} }
+
+// keptCache is what a run keeps of registries.
+type keptCache interface {
+	oci.Cache
+	oci.ReferrerCache
+}
+
+func (p *packing) kept() keptCache {
 	if p.o.DryRun {
 		return &dryCache{Journal: p.journal, refresh: p.o.Refresh}
 	}
