@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,8 +34,8 @@ func publicName(image corpus.Image) string {
 	return image.Reference("quay.io")
 }
 
-// newNodeWorld packs the demo's images under public names, and loads them under the names that the flags give.
-func newNodeWorld(t *testing.T, target distribution.Options, to string, flags ...string) *nodeWorld {
+// newNodeWorld packs the demo's images under public names.
+func newNodeWorld(t *testing.T, target distribution.Options) *nodeWorld {
 	w := &nodeWorld{world: newWorld(t, distribution.Options{}, target)}
 	w.outside = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.asked.Add(1)
@@ -51,17 +52,24 @@ func newNodeWorld(t *testing.T, target distribution.Options, to string, flags ..
 		w.names = append(w.names, publicName(image))
 	}
 	w.ok(append(pack, w.names...)...)
-	unpack := flags
-	if target.TLS {
-		unpack = append(unpack, "--dest-ca", w.target.CAFile())
-		flags = append(flags, "--ca", w.target.CAFile())
+	return w
+}
+
+// load pushes the images under the names that the flags give, and writes the files for nodes.
+func (w *nodeWorld) load(prefix string, flags ...string) {
+	w.Helper()
+	var trust []string
+	if strings.HasPrefix(w.target.URL(), "https:") {
+		trust = []string{"--dest-ca", w.target.CAFile()}
 	}
-	w.ok(append(append([]string{"unpack"}, unpack...), "k8s.tar.zst", w.target.Host()+to)...)
-	hosts := append(append([]string{"hosts", "--write", "nodes"}, flags...), "k8s.tar.zst", w.target.Host()+to)
-	if got := w.ferry(hosts...); got.code != 0 && got.code != 4 {
+	w.ok(slices.Concat([]string{"unpack"}, flags, trust, []string{"k8s.tar.zst", w.target.Host() + prefix})...)
+	if trust != nil {
+		trust[0] = "--ca"
+	}
+	got := w.ferry(slices.Concat([]string{"hosts", "--write", "nodes"}, flags, trust, []string{"k8s.tar.zst", w.target.Host() + prefix})...)
+	if got.code != 0 && got.code != 4 { // of some clients some images cannot be told
 		w.expect(0, got)
 	}
-	return w
 }
 
 // pull runs a client that asks an outside proxy for whatever is not on loopback.
@@ -75,24 +83,27 @@ func (w *nodeWorld) pull(env []string, name string, args ...string) {
 	}
 }
 
-// Nodes pull under the old names, from a registry that has other ones.
+// Nodes pull under the old names, from a registry that has other ones, and from ferry itself.
 func TestNodes(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		to     string
 		target distribution.Options
-		flags  []string
+		at     func(*nodeWorld)
 	}{
-		{"prefix", "/" + prefix, distribution.Options{}, nil},
-		{"bare", "", distribution.Options{}, nil},
-		{"keephost", "/" + prefix, distribution.Options{}, []string{"--keep-host"}},
-		{"authority", "/deep/" + prefix, distribution.Options{TLS: true}, nil},
-		{"flatten", "/" + prefix, distribution.Options{}, []string{"--flatten"}}, // of which containerd cannot be told
+		{"prefix", distribution.Options{}, func(w *nodeWorld) { w.load("/" + prefix) }},
+		{"bare", distribution.Options{}, func(w *nodeWorld) { w.load("") }},
+		{"keephost", distribution.Options{}, func(w *nodeWorld) { w.load("/"+prefix, "--keep-host") }},
+		{"authority", distribution.Options{TLS: true}, func(w *nodeWorld) { w.load("/deep/" + prefix) }},
+		{"flatten", distribution.Options{}, func(w *nodeWorld) { w.load("/"+prefix, "--flatten") }},
+		{"serve", distribution.Options{}, func(w *nodeWorld) {
+			w.ok("hosts", "--serve", "--write", "nodes", "k8s.tar.zst", w.serve("k8s.tar.zst").url)
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			w := newNodeWorld(t, test.target, test.to, test.flags...)
-			if test.name != "flatten" {
+			w := newNodeWorld(t, test.target)
+			test.at(w)
+			if test.name != "flatten" { // of which containerd cannot be told
 				t.Run("containerd", w.containerdPulls)
 			}
 			t.Run("podman", w.podmanPulls)
@@ -123,7 +134,7 @@ func (w *nodeWorld) podmanPulls(t *testing.T) {
 	requireTools(t, "podman")
 	requireRoot(t)
 	env := []string{"CONTAINERS_REGISTRIES_CONF=" + w.path("nodes/podman/50-ferry.conf")}
-	if w.target.URL() != "http://"+w.target.Host() {
+	if w.files("nodes/podman")["ca.crt"] > 0 {
 		w.write(".config/containers/certs.d/"+w.target.Host()+"/ca.crt", string(w.read("nodes/podman/ca.crt")))
 	}
 	w.write("policy.json", `{"default": [{"type": "insecureAcceptAnything"}]}`)

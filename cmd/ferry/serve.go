@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,7 +90,19 @@ func runServe(ctx context.Context, o serveOptions, std *stdio) error {
 	so.Page = shelves.page(&damage, so.Users != nil, o.SelfSigned)
 	s := server.New(shelves.list, so)
 	shelves.say(s, l, std)
+	if len(o.Bundles) > 0 {
+		sayNodes(std, o.Bundles, l.url(), o.hostsFlags()...)
+	}
 	return l.serve(ctx, s, std)
+}
+
+// hostsFlags returns the flags of ferry hosts for nodes that pull from the server.
+func (o *serveOptions) hostsFlags() []string {
+	flags := []string{"--serve"}
+	if o.SelfSigned {
+		flags = append(flags, "--ca", cmp.Or(o.CA, "FILE"))
+	}
+	return flags
 }
 
 // readUsers reads who may read.
