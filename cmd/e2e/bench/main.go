@@ -49,10 +49,11 @@ const (
 	rowsVersions = "versions" // of a corpus of two point releases, with frames of several sizes
 	rowsParts    = "parts"    // un-gzip and re-creation by encoder
 	rowsCores    = "cores"    // one core against two
+	rowsServe    = "serve"    // ferry serve beside other registries
 )
 
 func allRows() []string {
-	return []string{rowsPlain, rowsCompact, rowsMax, rowsVersions, rowsParts, rowsCores}
+	return []string{rowsPlain, rowsCompact, rowsMax, rowsVersions, rowsParts, rowsCores, rowsServe}
 }
 
 // wants reports whether a group of rows was asked for.

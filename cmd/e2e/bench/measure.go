@@ -28,6 +28,12 @@ func (b *bench) measure(ctx context.Context) (*report, error) {
 		return nil, err
 	}
 	r.judgeCompact()
+	if b.opts.wants(rowsServe) {
+		if r.Serve, err = b.measureServe(ctx); err != nil {
+			return nil, fmt.Errorf("serve: %w", err)
+		}
+		r.judgeServe()
+	}
 	return r, nil
 }
 

@@ -21,6 +21,7 @@ type report struct {
 	Copy    []row        `json:"copy"`
 	Line    lineFacts    `json:"line"`
 	Ferry   ferryFacts   `json:"ferry"`
+	Serve   serveFacts   `json:"serve"`
 	Goals   []goal       `json:"goals"`
 }
 
@@ -111,6 +112,9 @@ folders on the way are not synced. Before each run everything is synced. Memory 
 		}
 	}
 	if err := r.Compact.print(w); err != nil {
+		return err
+	}
+	if err := r.Serve.print(w, r.Runs, r.Corpus.Bytes); err != nil {
 		return err
 	}
 	return r.printGoals(w)

@@ -7,6 +7,7 @@
 //	parts compress -o FILE PLAIN...      write files into long frames
 //	parts recipes BUNDLE                 count what the recipes of a compact bundle are for
 //	parts radius BUNDLE                  tell how many images a bad byte in a long frame hits
+//	parts sparse [-size N] BUNDLE        write a plain bundle that takes no room on the disk
 package main
 
 import (
@@ -34,6 +35,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, *flag.FlagSet, []string) (any, error){
 		"parse": parse, "find": find, "recreate": recreate, "compress": compressFiles, "recipes": recipes, "radius": radius,
+		"sparse": sparse,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		return errors.New("no such part")
