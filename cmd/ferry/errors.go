@@ -167,7 +167,7 @@ func hints(err error) []string {
 		return []string{"put in the other disks, and name their folders, too, in any order; on a terminal ferry asks for each disk. " +
 			"`ferry unpack --keep-going` pushes what is whole without them"}
 	case errors.Is(err, oci.ErrLocked):
-		return []string{"wait for the other run to end, or choose another folder with --store DIR"}
+		return []string{"wait for the other run to end, or choose another folder with --store DIR, or --cache DIR of serve"}
 	case hitsImages(err):
 		return []string{"`ferry verify --damaged-list FILE BUNDLE` writes the images that are hit as a list for ferry pack -f, " +
 			"`ferry unpack --keep-going` pushes all others"}

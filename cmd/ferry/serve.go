@@ -20,6 +20,7 @@ type serveOptions struct {
 	Bundles  []string
 	Stores   []string // folders of image layouts
 	Htpasswd string   // file; empty: everybody may read
+	Making   makingOptions
 }
 
 func newServeCommand(std *stdio) *cobra.Command {
@@ -37,6 +38,9 @@ there; the names to ask for are told at the start and in the answer.
 What is read is proven before it ends: the body of a damaged blob is cut, and the damage is told with the images that need it.
 All else is served.
 
+Layers of compact bundles are made for whoever wants them, which takes a second for some 40 MB of files and core. With --cache
+each is made once.
+
 A browser is shown a page at / with the images, a search, and the commands that pull them.`,
 		Example: `  ferry serve k8s.tar.zst
   ferry serve --listen :5000 k8s.tar.zst apps.tar.zst
@@ -50,6 +54,7 @@ A browser is shown a page at / with the images, a search, and the commands that 
 	set := cmd.Flags()
 	set.StringArrayVar(&o.Stores, "store", nil, "serve the store or the OCI image layout in `DIR`, too (repeatable)")
 	o.add(set)
+	o.Making.add(set)
 	set.StringVar(&o.Htpasswd, "htpasswd", "", "let only the users in this `FILE` read, whose passwords are hashed by bcrypt (`htpasswd -B`)")
 	return cmd
 }
@@ -59,13 +64,17 @@ func (o *serveOptions) check() error {
 	if len(o.Bundles)+len(o.Stores) == 0 {
 		return usagef("BUNDLE or --store is missing")
 	}
-	return o.listenOptions.check()
+	if err := o.listenOptions.check(); err != nil {
+		return err
+	}
+	return o.Making.check()
 }
 
 func runServe(ctx context.Context, o serveOptions, std *stdio) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	limitServeGarbage()
 	var damage damageLog
 	so := server.Options{Log: func(r server.Request) {
 		logRequest(r, std)

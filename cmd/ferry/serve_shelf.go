@@ -17,12 +17,13 @@ import (
 type shelves struct {
 	list    []server.Shelf
 	info    []page.Shelf // of each, for the page
+	making  *making
 	closers []io.Closer
 }
 
 func (s *shelves) close() {
 	for _, c := range s.closers {
-		c.Close() // they were only read from
+		c.Close() // what was written there was proven, and is not missed
 	}
 }
 
@@ -34,6 +35,10 @@ func openShelves(ctx context.Context, o *serveOptions, std *stdio) (_ *shelves, 
 			s.close()
 		}
 	}()
+	if s.making, err = o.Making.open(std); err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, s.making)
 	var sets []*bundle.Set
 	if len(o.Bundles) > 0 {
 		if sets, err = findBundles(o.Bundles); err != nil {
@@ -56,7 +61,7 @@ func openShelves(ctx context.Context, o *serveOptions, std *stdio) (_ *shelves, 
 
 // addBundle opens a bundle. One that is damaged, or lacks volumes, is served as far as it can be read.
 func (s *shelves) addBundle(ctx context.Context, set *bundle.Set, std *stdio) error {
-	b, err := openBundle(ctx, set, bundle.Options{Reader: reading(), Lenient: true}, std)
+	b, err := openBundle(ctx, set, s.making.options(), std)
 	if err != nil {
 		return err
 	}
@@ -65,7 +70,7 @@ func (s *shelves) addBundle(ctx context.Context, set *bundle.Set, std *stdio) er
 		std.warn("%s: %s", set.Name(), oneLine(err.Error()))
 	}
 	repeatMissing(b.Head(), std)
-	s.list = append(s.list, server.Shelf{Name: set.Name(), Source: b, Images: images})
+	s.list = append(s.list, server.Shelf{Name: set.Name(), Source: s.making.source(b), Images: images})
 	s.info = append(s.info, bundleInfo(b, set))
 	return nil
 }
