@@ -123,8 +123,12 @@ func (e archiveEnd) end(err error) error {
 	some := errors.As(err, &partial) && e.partial && e.w.Images() > 0
 	if err != nil && !some {
 		e.abort()
-		if e.target.toStdout() && e.w.Size() > 0 {
+		switch {
+		case e.w.Size() == 0:
+		case e.target.toStdout():
 			e.std.say("what went to stdout is no archive, and no program takes it for one")
+		case errors.As(err, &partial):
+			e.std.say("%s was not written; --keep-going writes it without the images that failed", e.target.path)
 		}
 		return err
 	}

@@ -56,6 +56,22 @@ func (d *delivery) say(r *oci.Report, whole bool) {
 	if !whole { // the run ended before most of them were tried
 		rest = "not finished"
 	}
+	if d.o.toArchive() {
+		d.std.say("images: %d written, %d %s", counts[0].sent, counts[0].failed, rest)
+		d.std.say("blobs: %d written; %s read from %s", r.Moved, formatSize(r.MovedBytes), d.words.source)
+	} else {
+		d.sayCounts(r, counts, nothing, rest)
+	}
+	d.sayReferrers(r)
+	sayRetries(d.std, d.from.source(), d.to.target)
+	if nothing {
+		d.std.say("nothing was moved: the target has all of it already")
+	}
+	d.sayPrivate()
+}
+
+// sayCounts prints what came to each of the targets.
+func (d *delivery) sayCounts(r *oci.Report, counts []deliveryCounts, nothing bool, rest string) {
 	for at, c := range counts {
 		if nothing { // what was looked at again, as an image without a tag always is, was complete
 			c.sent, c.complete = 0, c.complete+c.sent
@@ -67,18 +83,8 @@ func (d *delivery) say(r *oci.Report, whole bool) {
 		d.std.say("images: %d %s%s, %d complete already, %d kept as they were, %d %s",
 			c.sent, d.words.done, to, c.complete, c.kept, c.failed, rest)
 	}
-	if d.o.toArchive() {
-		d.std.say("blobs: %d written; %s read from %s", r.Moved, formatSize(r.MovedBytes), d.words.source)
-	} else {
-		d.std.say("blobs: %d uploaded, %d mounted, %d there already; %s read from %s",
-			r.Moved, r.Mounted, r.Skipped, formatSize(r.MovedBytes), d.words.source)
-	}
-	d.sayReferrers(r)
-	sayRetries(d.std, d.from.source(), d.to.target)
-	if nothing {
-		d.std.say("nothing was moved: the target has all of it already")
-	}
-	d.sayPrivate()
+	d.std.say("blobs: %d uploaded, %d mounted, %d there already; %s read from %s",
+		r.Moved, r.Mounted, r.Skipped, formatSize(r.MovedBytes), d.words.source)
 }
 
 // sayReferrers prints what became of what belongs to the images, and which of its tags have changed or were kept.

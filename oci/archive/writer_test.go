@@ -353,3 +353,41 @@ func TestLargeSizes(t *testing.T) {
 type zero struct{}
 
 func (zero) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// From a pipe, images get their names when all has been read; else each as soon as it is whole. The bytes are the same.
+func TestTagsMakeNoDifference(t *testing.T) {
+	write := func(atOnce bool) []byte {
+		var out bytes.Buffer
+		w := archive.NewWriter(&out, archive.OCI)
+		var late []func()
+		for _, to := range []oci.Repository{nginx, calico} {
+			g := ocitest.MultiArch(1, to.Path)
+			for _, b := range g.All()[:len(g.All())-1] {
+				if err := w.Push(t.Context(), to, b.Descriptor, contentOf(b.Bytes)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tag := func() {
+				if err := w.Tag(t.Context(), to, "v1", g.Descriptor, g.Bytes); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if atOnce {
+				tag()
+			} else {
+				late = append(late, tag)
+			}
+		}
+		slices.Reverse(late)
+		for _, tag := range late {
+			tag()
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	if !bytes.Equal(write(true), write(false)) {
+		t.Error("the bytes differ")
+	}
+}
