@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"slices"
 
 	"github.com/klauspost/compress/gzip"
@@ -26,6 +27,7 @@ const (
 	maxDockerManifest = 64 << 20 // bytes of manifest.json
 	maxDockerImages   = 100_000
 	maxDockerLayers   = 1_000 // of an image; Docker itself takes 127
+	maxAllLayers      = 200_000
 	// maxRatio is how many plain bytes a byte of a compressed layer may have: gzip cannot have more than 1032.
 	maxRatio = 1_100
 )
@@ -45,7 +47,7 @@ const (
 // Errors: [ErrCorrupt]; [oci.ErrUnsupported] for layers that are compressed in another way; an archive without manifest.json
 // is [fs.ErrNotExist].
 func readDocker(ctx context.Context, files *tarFiles, name string) (*oci.Layout, error) {
-	d := &dockerReader{files: files, blobs: newCollection(files), layers: map[string]dockerLayer{}}
+	d := &dockerReader{files: files, blobs: newCollection(files), layers: map[int64]dockerLayer{}}
 	images, err := d.read(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -58,7 +60,7 @@ type dockerReader struct {
 	files  *tarFiles
 	blobs  *collection
 	known  map[digest.Digest]oci.Descriptor // manifests that the archive has, by their config
-	layers map[string]dockerLayer           // by their name in manifest.json
+	layers map[int64]dockerLayer            // by where they begin in the tar
 }
 
 // dockerLayer is a layer in the archive.
@@ -92,7 +94,7 @@ func (d *dockerReader) read(ctx context.Context) ([]oci.LayoutImage, error) {
 		for _, tag := range entry.RepoTags {
 			ref, err := oci.ParseReference(tag)
 			if err != nil {
-				return nil, fmt.Errorf("image %d of %s: %w", i, manifestName, err)
+				return nil, corruptf("image %d of %s: %v", i, manifestName, err)
 			}
 			images = append(images, oci.LayoutImage{Root: root, Name: tag, Ref: ref})
 		}
@@ -106,6 +108,7 @@ func (d *dockerReader) manifest() (list []dockerImage, err error) {
 	if err != nil {
 		return nil, err
 	}
+	layers := 0
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
 		return nil, corruptf("not a JSON array")
@@ -117,6 +120,9 @@ func (d *dockerReader) manifest() (list []dockerImage, err error) {
 		}
 		if len(list) == maxDockerImages || len(image.Layers) > maxDockerLayers {
 			return nil, corruptf("more than %d images, or an image of more than %d layers", maxDockerImages, maxDockerLayers)
+		}
+		if layers += len(image.Layers); layers > maxAllLayers {
+			return nil, corruptf("more than %d layers in all", maxAllLayers)
 		}
 		list = append(list, image)
 	}
@@ -159,7 +165,7 @@ func (d *dockerReader) image(ctx context.Context, entry dockerImage) (oci.Descri
 	}
 	m := ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		Config: d.blobs.put(ocispec.MediaTypeImageConfig, config), Layers: []oci.Descriptor{},
+		Config: d.alias(ocispec.MediaTypeImageConfig, config, entry.Config), Layers: []oci.Descriptor{},
 	}
 	for i, name := range entry.Layers {
 		layer, err := d.layer(ctx, name, diffIDs[i])
@@ -178,6 +184,13 @@ func (d *dockerReader) image(ctx context.Context, entry dockerImage) (oci.Descri
 	return d.blobs.put(ocispec.MediaTypeImageManifest, raw), nil
 }
 
+// alias makes the member name, of that content, a blob.
+func (d *dockerReader) alias(mediaType string, content []byte, name string) oci.Descriptor {
+	blob := oci.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
+	d.blobs.names[blobName(blob.Digest)] = path.Clean(name)
+	return blob
+}
+
 func memberError(what, name string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return corruptf("%s %.100q is not in the archive", what, name)
@@ -191,12 +204,16 @@ func (d *dockerReader) layer(ctx context.Context, name string, diffID digest.Dig
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
-	layer, ok := d.layers[clean]
+	m, err := d.files.lookup(clean)
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	layer, ok := d.layers[m.offset]
 	if !ok {
-		if layer, err = d.look(ctx, clean); err != nil {
+		if layer, err = d.look(ctx, m); err != nil {
 			return oci.Descriptor{}, err
 		}
-		d.layers[clean] = layer
+		d.layers[m.offset] = layer
 	}
 	switch {
 	case layer.Digest == "": // whether it is, shows when it is read
@@ -211,28 +228,22 @@ func (d *dockerReader) layer(ctx context.Context, name string, diffID digest.Dig
 }
 
 // look finds out what kind of layer a member is, and reads it when it is compressed.
-func (d *dockerReader) look(ctx context.Context, name string) (dockerLayer, error) {
-	m, err := d.files.lookup(name)
-	if err != nil {
-		return dockerLayer{}, err
-	}
+func (d *dockerReader) look(ctx context.Context, m member) (layer dockerLayer, err error) {
 	content := io.NewSectionReader(d.files.r, m.offset, m.size)
-	head := make([]byte, min(m.size, 512))
+	head := make([]byte, min(m.size, sniffSize))
 	if _, err := content.ReadAt(head, 0); err != nil {
-		return dockerLayer{}, err
+		return layer, err
 	}
-	layer := dockerLayer{Descriptor: oci.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Size: m.size}}
-	isTar := len(head) == 512 && bytes.HasPrefix(head[257:], []byte("ustar"))
-	starts := func(magic string) bool { return !isTar && bytes.HasPrefix(head, []byte(magic)) }
-	switch {
-	case starts("\x1f\x8b"):
-		layer.MediaType = ocispec.MediaTypeImageLayerGzip
-	case starts("\x28\xb5\x2f\xfd"):
-		layer.MediaType = ocispec.MediaTypeImageLayerZstd
-	case starts("\xfd7zXZ\x00"), starts("BZh"):
-		return layer, fmt.Errorf("compressed with xz or bzip2: %w, OCI has gzip and zstd", oci.ErrUnsupported)
-	default:
+	layer.Descriptor = oci.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Size: m.size}
+	switch how := sniff(head); how {
+	case plainTar:
 		return layer, nil
+	case gzipped:
+		layer.MediaType = ocispec.MediaTypeImageLayerGzip
+	case zstded:
+		layer.MediaType = ocispec.MediaTypeImageLayerZstd
+	default:
+		return layer, fmt.Errorf("compressed with %s: %w, OCI has gzip and zstd", how, oci.ErrUnsupported)
 	}
 	layer.Digest, layer.diffID, err = digestsOf(ctx, content, layer.MediaType)
 	return layer, err
@@ -315,13 +326,16 @@ func (d *dockerReader) findManifest(ctx context.Context, fetch fetchFunc, root o
 		if err != nil || n.Manifest.Config == nil {
 			continue
 		}
-		d.blobs.put(n.MediaType, n.Raw)
-		d.known[n.Manifest.Config.Digest] = oci.Descriptor{MediaType: n.MediaType, Digest: n.Digest, Size: n.Size}
+		d.known[n.Manifest.Config.Digest] = d.alias(n.MediaType, n.Raw, blobName(n.Digest))
 	}
 }
 
 // sameLayers reports whether the manifest that the archive has is of these very layers.
 func (d *dockerReader) sameLayers(known oci.Descriptor, layers []oci.Descriptor) bool {
-	m, err := oci.ParseManifest(known.MediaType, d.blobs.memory[blobName(known.Digest)])
+	raw, err := d.small(blobName(known.Digest), oci.MaxManifestSize)
+	if err != nil {
+		return false
+	}
+	m, err := oci.ParseManifest(known.MediaType, raw)
 	return err == nil && slices.EqualFunc(m.Layers, layers, func(a, b oci.Descriptor) bool { return a.Digest == b.Digest && a.Size == b.Size })
 }

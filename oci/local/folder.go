@@ -124,7 +124,11 @@ func (t *tree) reference(name string) (oci.Reference, error) {
 	default:
 		name = t.home + "/" + name
 	}
-	return oci.ParseReference(name)
+	ref, err := oci.ParseReference(name)
+	if err != nil {
+		err = fmt.Errorf("%w: folder %s: %w", ErrNaming, name, err)
+	}
+	return ref, err
 }
 
 // addImage adds the image in a folder, and its blobs.

@@ -134,7 +134,11 @@ func TestHostileArchives(t *testing.T) {
 		{"large config", local.DockerArchive, tarOf(t, named("config"), strings.Repeat(" ", 5<<20), named("manifest.json"),
 			`[{"Config":"config"}]`), local.ErrCorrupt, "at most 4194304"},
 		{"name that is none", local.DockerArchive, tarOf(t, named("config"), `{"rootfs":{}}`, named("manifest.json"),
-			`[{"Config":"config","RepoTags":["A//"]}]`), nil, "A//"},
+			`[{"Config":"config","RepoTags":["A//"]}]`), local.ErrCorrupt, "A//"},
+		{
+			"many layers", local.DockerArchive, tarOf(t, named("manifest.json"), `[`+strings.Repeat(`{"Layers":[`+strings.Repeat(`"",`, 999)+`""]},`, 201)+`{}]`),
+			local.ErrCorrupt, "more than 200000 layers",
+		},
 	} {
 		t.Run(c.title, func(t *testing.T) {
 			_, err := open(t, local.Source{Kind: c.kind, Path: "-"}, bytes.NewReader(c.raw), "")

@@ -86,7 +86,7 @@ func ParseSource(s string) (Source, error) {
 		src.Path, src.Ref = cutRef(src.Path)
 	}
 	if !exists(src.Path) {
-		return src, fmt.Errorf("%.100q: there is no %s: %w", s, src.Path, os.ErrNotExist)
+		return src, fmt.Errorf("%.100q: %s: %w", s, src.Path, os.ErrNotExist)
 	}
 	if src.Name != "" && (src.Kind != Folder || isFolder(src.Path)) {
 		if _, err := oci.ParseReference(src.Name); err != nil {

@@ -410,16 +410,16 @@ func TestParseSource(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"oci:missing":         "no missing",
-		"oci:missing:a/b:1":   "no missing",
-		"dir:missing=x":       "no missing",
+		"oci:missing":         "missing: file",
+		"oci:missing:a/b:1":   "missing: file",
+		"dir:missing=x":       "missing: file",
 		"oci:plain=":          "equals sign",
 		"oci:plain=a//b":      "empty part",
 		"docker-archive:":     "not of the form",
 		"containers-storage:": "not of the form",
 	} {
 		_, err := local.ParseSource(text)
-		missing := strings.HasPrefix(want, "no missing")
+		missing := want == "missing: file"
 		if err == nil || !strings.Contains(err.Error(), want) || missing != errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: got %v, want %q", text, err, want)
 		}

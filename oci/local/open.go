@@ -128,7 +128,7 @@ func (s Source) plainFile(ctx context.Context, o Options) (_ *os.File, done func
 		in = io.NewSectionReader(f, 0, math.MaxInt64)
 	}
 	r := bufio.NewReaderSize(in, 1<<20)
-	head, err := r.Peek(512)
+	head, err := r.Peek(sniffSize)
 	if err != nil && err != io.EOF {
 		return nil, nil, errors.Join(err, done())
 	}

@@ -39,7 +39,10 @@ var magics = []struct {
 	{"BZh", bzipped},
 }
 
-// sniff tells by the first 512 bytes of a file, or as many as it has, how it is compressed. What looks like a tar is none of
+// sniffSize is how many bytes of a file tell how it is compressed.
+const sniffSize = 512
+
+// sniff tells by the first sniffSize bytes of a file, or as many as it has, how it is compressed. What looks like a tar is none of
 // these, whatever its first name begins with.
 func sniff(head []byte) compression {
 	if len(head) >= 262 && bytes.HasPrefix(head[257:], []byte("ustar")) {
