@@ -150,6 +150,17 @@ func IsLoopback(addr string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
+// Scheme returns how the registry name is spoken to, and SchemeAuto while that is not known.
+func (c *Client) Scheme(name string) Scheme {
+	h, err := c.host(name)
+	if err != nil {
+		return SchemeAuto
+	}
+	h.schemeMu.Lock()
+	defer h.schemeMu.Unlock()
+	return Scheme(h.scheme)
+}
+
 // base returns the URL of the registry's API root with the scheme that the registry speaks, which it may have to find
 // out first. The certificate does not matter to the caller then, so an attacker gains nothing by the answer.
 func (h *host) base(ctx context.Context) (url.URL, error) {

@@ -313,8 +313,7 @@ func hostsJSON(configs []nodes.Config) any {
 	return map[string]any{"clients": all}
 }
 
-// sayNodes prints the command that tells nodes where the images of bundles are now. The flags are those that say under
-// which names.
+// sayNodes prints the command that tells nodes where the images of bundles are now.
 func sayNodes(std *stdio, bundles []string, target string, flags ...string) {
 	words := []string{"ferry hosts"}
 	for _, word := range slices.Concat(flags, bundles, []string{target}) {
@@ -322,21 +321,6 @@ func sayNodes(std *stdio, bundles []string, target string, flags ...string) {
 	}
 	std.say("containerd, k3s, Podman and kubespray find the images under their old names with the files of")
 	std.say("  %s", strings.Join(words, " "))
-}
-
-// hostsFlags returns the flags of ferry hosts that say what those of unpack say.
-func (o *deliverOptions) hostsFlags() []string {
-	flags := o.Names.args()
-	if o.Merge.Platforms {
-		flags = append(flags, "--merge-platforms")
-	}
-	if o.Dest.ca != "" {
-		flags = append(flags, "--ca", o.Dest.ca)
-	}
-	if !o.Dest.tlsVerify {
-		flags = append(flags, "--tls-verify=false")
-	}
-	return flags
 }
 
 // args returns the naming flags as the user gave them.

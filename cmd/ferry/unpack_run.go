@@ -58,13 +58,32 @@ func (u *unpacking) run(ctx context.Context, namings []*registry.Naming, wants [
 		return err
 	}
 	if !u.o.toLocal() {
-		bundles := u.o.Bundles
-		if u.o.fromPipe() {
-			bundles = []string{"BUNDLE"}
-		}
-		sayNodes(u.std, bundles, u.o.Targets[0], u.o.hostsFlags()...)
+		u.sayNodes(namings[0].Host)
 	}
 	return nil
+}
+
+// sayNodes prints the command that tells nodes where the images are now. host is the target's.
+func (u *unpacking) sayNodes(host string) {
+	bundles, target := u.o.Bundles, u.o.Targets[0]
+	if u.o.fromPipe() {
+		bundles = []string{"BUNDLE"}
+	}
+	flags := u.o.Names.args()
+	if u.o.Merge.Platforms {
+		flags = append(flags, "--merge-platforms")
+	}
+	scheme := u.to.registry.Scheme(host)
+	switch {
+	case u.o.Dest.ca != "":
+		flags = append(flags, "--ca", u.o.Dest.ca)
+	case !u.o.Dest.tlsVerify && scheme == registry.SchemeHTTPS:
+		flags = append(flags, "--tls-verify=false")
+	}
+	if (scheme == registry.SchemeHTTP) != registry.IsLoopback(host) { // which is not what hosts takes for granted
+		target = string(scheme) + "://" + target
+	}
+	sayNodes(u.std, bundles, target, flags...)
 }
 
 // choose returns the images that --image asks for.

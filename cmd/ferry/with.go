@@ -63,6 +63,9 @@ func (f *withFlags) companions(output string) ([]companion, error) {
 		}
 		return nil, nil
 	}
+	if output == "-" {
+		return nil, usagef("--with: nothing lies beside stdout")
+	}
 	var all []companion
 	var errs []error
 	for _, platform := range f.platforms {

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -18,8 +19,8 @@ func (w *writer) containerd() {
 		if !w.registry.Serve { // which is told the registry with each request
 			found = w.containerdPlaces(images[host])
 		}
-		if len(found) == 0 {
-			found = []string{""} // so that the old registry is not asked
+		if len(found) == 0 || host == w.registry.Host && !slices.Contains(found, "") {
+			found = append(found, "") // so that no other registry is asked, and new names in the same one are found
 		}
 		w.addHosts(host, w.hostsLines(found))
 	}

@@ -98,7 +98,7 @@ const Mark = "# Made by ferry hosts"
 // New returns the files by which a client finds the images in r. The files are the same for the same images, in whatever
 // order they come.
 func New(c Client, images []Image, r Registry) Config {
-	images = slices.Clone(images)
+	images = slices.DeleteFunc(slices.Clone(images), func(img Image) bool { return img.stays(r.Host) })
 	slices.SortFunc(images, func(a, b Image) int { return cmp.Compare(a.Source.String(), b.Source.String()) })
 	w := &writer{client: c, images: images, registry: r, names: contentOf(images)}
 	switch c {
@@ -191,6 +191,11 @@ func (img Image) name(path string) string {
 		return path + "@" + img.Source.Digest.String()
 	}
 	return path + ":" + img.Source.Tag
+}
+
+// stays reports whether the image has its old name in the new registry, which is the old one then.
+func (img Image) stays(host string) bool {
+	return img.Source.Host == host && slices.Contains(img.paths(), img.Source.Path)
 }
 
 // paths returns the repositories in which the image has the tag, or the digest, that a node asks for.

@@ -222,6 +222,27 @@ func TestAnotherImageIsFoundFirst(t *testing.T) {
 	}
 }
 
+// In the old registry itself what keeps its name needs nothing, and what has another one is found by both.
+func TestTheOldRegistryItself(t *testing.T) {
+	r := nodes.Registry{Host: "harbor.local"}
+	kept := moved(t, []string{"harbor.local/team/app:1"}, registry.Naming{Host: r.Host})
+	for _, client := range nodes.Clients {
+		config := nodes.New(client, kept, r)
+		for _, f := range config.Files {
+			if strings.Contains(string(f.Text), "prefix = \"harbor.local\"") || strings.HasSuffix(f.Path, "hosts.toml") {
+				t.Errorf("%s: %s\n%s", client, f.Path, f.Text)
+			}
+		}
+	}
+	images := moved(t, []string{"harbor.local/team/app:1"}, registry.Naming{Host: r.Host, Prefix: "k8s"})
+	config := nodes.New(nodes.Containerd, images, r)
+	for _, ref := range []oci.Reference{images[0].Source, images[0].Targets[0]} {
+		if got := find(contents(images), askedByContainerd(t, config, ref)); got != images[0].Digest {
+			t.Errorf("%s: finds %q", ref, got)
+		}
+	}
+}
+
 // The same images give the same files.
 func TestOrderDoesNotMatter(t *testing.T) {
 	images := moved(t, oldNames, registry.Naming{Host: "harbor.local"})
