@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -12,6 +13,9 @@ import (
 // A frameCache holds the plain bytes of frames that were decoded last, so that many small members of one frame cost
 // one decoding. Whoever wants a frame that is being decoded waits for it. Frames are held by those who copy from them
 // and, while there is room, after that.
+//
+// Where more want different frames than there is room for, each would drop the frame that another is about to go on with. So
+// who has read a part of a frame claims it: for frameTurn it is not dropped for others, who wait.
 type frameCache struct {
 	decode func(ctx context.Context, f Frame, dst []byte) ([]byte, error)
 	room   *semaphore.Weighted // bytes of plain frames
@@ -32,7 +36,16 @@ type cached struct {
 	err   error
 	refs  int
 	place *list.Element // in idle
+
+	claims  int       // how many have read a part of it and go on
+	decoded time.Time // when that was done
 }
+
+// frameTurn is how long after its decoding a frame is left to those who read it when others wait for its room.
+const frameTurn = 2 * time.Second
+
+// spared reports whether e is not dropped for others.
+func (e *cached) spared() bool { return e.claims > 0 && time.Since(e.decoded) < frameTurn }
 
 // newFrameCache returns a cache of at most o.MaxMemory bytes of plain frames, of which none has more than largest.
 func newFrameCache(o ReaderOptions, largest int64) *frameCache {
@@ -93,6 +106,7 @@ func (c *frameCache) entry(f Frame) (e *cached, mine bool) {
 // fill decodes the frame of e.
 func (c *frameCache) fill(ctx context.Context, e *cached) {
 	e.plain, e.err = c.load(ctx, e.frame)
+	e.decoded = time.Now()
 	if e.err != nil {
 		c.mu.Lock()
 		delete(c.frames, e.frame.Number) // the next one tries again
@@ -125,20 +139,61 @@ func (c *frameCache) decodeOne(ctx context.Context, f Frame) ([]byte, error) {
 // acquire waits for room for n bytes; idle frames make it.
 func (c *frameCache) acquire(ctx context.Context, n int64) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for !c.room.TryAcquire(n) {
-		if c.idle.Len() == 0 {
-			c.waiting++
-			c.mu.Unlock()
-			err := c.room.Acquire(ctx, n)
-			c.mu.Lock()
-			c.waiting--
-			c.mu.Unlock()
+		if e := c.spare(); e != nil {
+			c.drop(e)
+			continue
+		}
+		if c.wait(ctx, n) == nil {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c.drop(c.idle.Front().Value.(*cached))
 	}
-	c.mu.Unlock()
 	return nil
+}
+
+// wait waits, without the lock, for room for n bytes, but not longer than until what is there now may be dropped.
+func (c *frameCache) wait(ctx context.Context, n int64) error {
+	ctx, cancel := context.WithTimeout(ctx, frameTurn)
+	defer cancel()
+	c.waiting++
+	c.mu.Unlock()
+	err := c.room.Acquire(ctx, n)
+	c.mu.Lock()
+	c.waiting--
+	return err
+}
+
+// spare returns an idle frame that can be dropped: one that nobody claims rather than another, or nil.
+func (c *frameCache) spare() (claimed *cached) {
+	for at := c.idle.Front(); at != nil; at = at.Next() {
+		e := at.Value.(*cached)
+		if e.claims == 0 {
+			return e
+		}
+		if claimed == nil && !e.spared() {
+			claimed = e
+		}
+	}
+	return claimed
+}
+
+// claim says that who holds e goes on with it, until unclaim.
+func (c *frameCache) claim(e *cached) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.claims++
+}
+
+func (c *frameCache) unclaim(e *cached) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.claims--; e.claims == 0 && e.place != nil && c.waiting > 0 {
+		c.drop(e)
+	}
 }
 
 // release gives e back.
@@ -149,7 +204,7 @@ func (c *frameCache) release(e *cached) {
 		return
 	}
 	e.place = c.idle.PushBack(e)
-	if c.waiting > 0 {
+	if c.waiting > 0 && !e.spared() {
 		c.drop(e)
 	}
 }
@@ -157,6 +212,7 @@ func (c *frameCache) release(e *cached) {
 // drop takes the idle frame e out of the cache.
 func (c *frameCache) drop(e *cached) {
 	c.idle.Remove(e.place)
+	e.place = nil
 	delete(c.frames, e.frame.Number)
 	c.room.Release(e.frame.PlainSize)
 	c.bufs.Put(&e.plain)

@@ -106,6 +106,7 @@ type rangeReader struct {
 	frame    Frame           // with the byte at pos, when it has been looked up
 	run      *storedRun      // of frame, when it is stored
 	long     *longRun        // of frame, when it is long and reading it has begun
+	claimed  *cached         // of frame, when a part of it was read from the cache
 	err      error           // what was wrong at the end of a long frame, after its bytes were given
 	closed   bool
 }
@@ -166,7 +167,25 @@ func (r *rangeReader) read(p []byte) (int, error) {
 		return 0, err
 	}
 	defer r.cache.release(e)
-	return copy(p, e.plain[r.pos-r.frame.PlainOffset:]), nil
+	n := copy(p, e.plain[r.pos-r.frame.PlainOffset:])
+	r.claim(e, r.pos+int64(n) < min(r.end, r.frame.plainEnd()))
+	return n, nil
+}
+
+// claim claims e, if the reading goes on in it, and nothing else.
+func (r *rangeReader) claim(e *cached, goesOn bool) {
+	if !goesOn {
+		e = nil
+	}
+	if r.claimed == e {
+		return
+	}
+	if r.claimed != nil {
+		r.cache.unclaim(r.claimed)
+	}
+	if r.claimed = e; e != nil {
+		r.cache.claim(e)
+	}
 }
 
 // readLong gives the next bytes of a long frame.
@@ -201,6 +220,7 @@ func (r *rangeReader) readPlain(p []byte) (int, error) {
 
 // endRun gives back what the reading of the frame has taken.
 func (r *rangeReader) endRun() {
+	r.claim(nil, false)
 	if r.run != nil {
 		r.windows.Put(r.run.window)
 		r.run = nil

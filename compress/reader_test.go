@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -183,4 +185,71 @@ func TestReaderNamesAMissingFrame(t *testing.T) {
 	if _, err := readRange(r, 2*MinFrameSize, MinFrameSize); err != nil {
 		t.Errorf("the frame after it: %v", err)
 	}
+}
+
+// Many who read different frames bit by bit, with room for few of these, take turns: no frame is decoded twice.
+func TestReadersTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, frames = 1 << 15, 32
+		data := text(1, frames*size)
+		file := write(t, WriterOptions{Format: Zstd, FrameSize: size}, []part{{false, data}})
+		disk := &countedReads{ReaderAt: bytes.NewReader(file), least: 1000}
+		r := NewReader(disk, readTable(t, file), ReaderOptions{MaxMemory: 2 * size, Jobs: 8})
+		var g errgroup.Group
+		for i := range frames / 4 {
+			g.Go(func() error {
+				off := i * 4 * size
+				in, err := r.Open(t.Context(), int64(off), 4*size)
+				if err != nil {
+					return err
+				}
+				defer in.Close()
+				got := make([]byte, 4*size)
+				for part := got; len(part) > 0; part = part[1024:] {
+					if _, err := io.ReadFull(in, part[:1024]); err != nil {
+						return err
+					}
+					time.Sleep(time.Millisecond) // as if on a network
+				}
+				if !bytes.Equal(got, data[off:off+len(got)]) {
+					return errors.New("other bytes")
+				}
+				return nil
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if n := disk.n.Load(); n != frames {
+			t.Errorf("%d frames were decoded, want %d", n, frames)
+		}
+	})
+}
+
+// A frame that is not read on keeps nobody from its room.
+func TestClaimsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 1 << 15
+		data := text(1, 4*size)
+		file := write(t, WriterOptions{Format: Zstd, FrameSize: size}, []part{{false, data}})
+		r := NewReader(bytes.NewReader(file), readTable(t, file), ReaderOptions{MaxMemory: size})
+		var lazy []io.ReadCloser
+		for i := range 4 {
+			in, err := r.Open(t.Context(), int64(i*size), size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lazy = append(lazy, in)
+			if _, err := io.ReadFull(in, make([]byte, 10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, in := range lazy {
+			rest, err := io.ReadAll(in)
+			if err != nil || !bytes.Equal(rest, data[i*size+10:(i+1)*size]) {
+				t.Errorf("frame %d: %d bytes, %v", i, len(rest), err)
+			}
+			in.Close()
+		}
+	})
 }
