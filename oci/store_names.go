@@ -41,10 +41,19 @@ func (s *Store) Tagged(_ context.Context, to Repository, tag string) (Descriptor
 // Tag stores the manifest d, whose bytes are raw, and names it to:tag in index.json, in place of what had that name.
 // The name is on the disk after [Store.Sync] or Close, or within some seconds when more names come.
 func (s *Store) Tag(ctx context.Context, to Repository, tag string, d Descriptor, raw []byte) error {
-	if err := s.Push(ctx, to, d, rawContent(raw)); err != nil {
+	return s.putName(ctx, Reference{Repository: to, Tag: tag}, d, raw)
+}
+
+// Pin is Tag for an image without a tag: its name is to with the digest of d.
+func (s *Store) Pin(ctx context.Context, to Repository, d Descriptor, raw []byte) error {
+	return s.putName(ctx, Reference{Repository: to, Digest: d.Digest}, d, raw)
+}
+
+func (s *Store) putName(ctx context.Context, ref Reference, d Descriptor, raw []byte) error {
+	if err := s.Push(ctx, ref.Repository, d, rawContent(raw)); err != nil {
 		return err
 	}
-	s.names.put(Reference{Repository: to, Tag: tag}.String(), d)
+	s.names.put(ref.String(), d)
 	if !s.names.due() {
 		return nil
 	}

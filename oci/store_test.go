@@ -479,11 +479,15 @@ func TestStoreNames(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := s.Pin(t.Context(), repo, g.Descriptor, g.Bytes); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]digest.Digest{
 		"quay.io/team/app:v1": g.Digest, "quay.io/team/app:v2": other.Digest, "app:v1": g.Digest,
+		"quay.io/team/app@" + g.Digest.String(): g.Digest,
 	}
 	if got := namesIn(t, dir); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("index.json has %v, want %v", got, want)

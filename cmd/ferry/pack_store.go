@@ -215,18 +215,22 @@ func (p *packing) nameImages(ctx context.Context) error {
 	if p.o.Store == "" {
 		return nil
 	}
-	name := func(in oci.Repository, tag string, n *oci.Node) error {
-		if tag == "" {
-			return nil
-		}
-		return p.store.Tag(ctx, in, tag, n.Descriptor, n.Raw)
-	}
 	for _, image := range p.images() {
-		if err := name(image.Ref.Repository, image.Ref.Tag, image.Root); err != nil {
+		in, root := image.Ref.Repository, image.Root
+		var err error
+		if image.Ref.Tag == "" {
+			err = p.store.Pin(ctx, in, root.Descriptor, root.Raw)
+		} else {
+			err = p.store.Tag(ctx, in, image.Ref.Tag, root.Descriptor, root.Raw)
+		}
+		if err != nil {
 			return err
 		}
 		for _, r := range image.Referrers {
-			if err := name(image.Ref.Repository, r.Tag, r.Root); err != nil {
+			if r.Tag == "" {
+				continue
+			}
+			if err := p.store.Tag(ctx, in, r.Tag, r.Root.Descriptor, r.Root.Raw); err != nil {
 				return err
 			}
 		}
