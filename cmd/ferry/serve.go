@@ -76,10 +76,7 @@ func runServe(ctx context.Context, o serveOptions, std *stdio) error {
 	}
 	limitServeGarbage()
 	var damage damageLog
-	so := server.Options{Log: func(r server.Request) {
-		logRequest(r, std)
-		damage.add(r)
-	}}
+	so := server.Options{Log: func(r server.Request) { logRequest(r, &damage, std) }}
 	if err := o.readUsers(&so); err != nil {
 		return err
 	}
@@ -130,15 +127,15 @@ func (o *serveOptions) readUsers(so *server.Options) error {
 	return nil
 }
 
-// logRequest tells of damage in any case, and of each request with -v.
-func logRequest(r server.Request, std *stdio) {
+// logRequest tells of each request with -v, and of damage in any case, once.
+func logRequest(r server.Request, known *damageLog, std *stdio) {
 	user := ""
 	if r.User != "" {
 		user = " " + r.User
 	}
 	request := fmt.Sprintf("%s%s %s %s", r.Remote, user, r.Method, r.Target)
 	std.detail("%s %d, %s in %s", oneLine(request), r.Status, formatSize(r.Bytes), r.Took.Round(time.Millisecond))
-	if r.Err == nil {
+	if r.Err == nil || !known.add(r) {
 		return
 	}
 	std.warn("%s: %s", oneLine(request), oneLine(r.Err.Error()))

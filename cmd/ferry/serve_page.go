@@ -20,25 +20,26 @@ type damageLog struct {
 	seen map[string]bool // the texts
 }
 
-// add takes the damage that a request has found.
-func (l *damageLog) add(r server.Request) {
-	if r.Err == nil {
-		return
-	}
+// add takes the damage that a request has found, and reports whether it is new.
+func (l *damageLog) add(r server.Request) bool {
 	d := page.Damage{Text: r.Err.Error()}
 	if damage := (*bundle.DamageError)(nil); errors.As(r.Err, &damage) {
 		d.Images = damage.Images
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.seen[d.Text] || len(l.list) == maxDamages {
-		return
+	if l.seen[d.Text] {
+		return false
+	}
+	if len(l.list) == maxDamages {
+		return true
 	}
 	if l.seen == nil {
 		l.seen = map[string]bool{}
 	}
 	l.seen[d.Text] = true
 	l.list = append(l.list, d)
+	return true
 }
 
 // all returns the damages so far.

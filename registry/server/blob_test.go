@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -213,4 +216,66 @@ func TestShelvesDisagree(t *testing.T) {
 	if got := s.Repositories(); len(got) != 1 {
 		t.Errorf("repositories %v: the full name says no more than the path", got)
 	}
+}
+
+// HTTP/2 has no connection to cut for one body: its stream is reset.
+func TestDamageIsCutInHTTP2(t *testing.T) {
+	g := ocitest.Image(ocitest.AMD64, ocitest.RandomLayer(1, 300_000))
+	layer := g.Blobs[1]
+	shelf, memory := newShelf(t, "a", held{name: "quay.io/x/app:1", graph: g})
+	memory.Body = wrong(layer.Digest)
+	srv := httptest.NewUnstartedServer(server.New([]server.Shelf{shelf}, server.Options{}))
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	for _, rng := range []string{"", "bytes=0-"} { // all of it is proven, too, when it is asked for as a range
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v2/x/app/blobs/"+layer.Digest.String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rng != "" {
+			req.Header.Set("Range", rng)
+		}
+		res, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.ProtoMajor != 2 || err == nil || int64(len(raw)) >= layer.Size {
+			t.Errorf("range %q: %s, %d of %d bytes, %v: want a body that is cut", rng, res.Proto, len(raw), layer.Size, err)
+		}
+	}
+}
+
+// Whatever is asked for, the answer is one of HTTP's, and what it refuses has an error of the specification.
+func FuzzRequests(f *testing.F) {
+	g := ocitest.MultiArch(1, "app")
+	layer := g.Children[0].Blobs[1]
+	for _, path := range []string{
+		"/v2/", "/v2/_catalog?n=1&last=x", "/v2/x/app/tags/list", "/v2/x/app/manifests/1?ns=quay.io", "/v2/x/app/referrers/" + g.Digest.String(),
+		"/v2/x/app/blobs/" + layer.Digest.String(), "/v2//manifests/", "/v2/x/app/blobs/sha256:", "/v2/tags/list", "/",
+	} {
+		f.Add(path, "bytes=0-1", `"x"`)
+		f.Add(path, "bytes=-5", "*")
+	}
+	f.Fuzz(func(t *testing.T, path, rng, etag string) {
+		target, err := url.ParseRequestURI(path)
+		if err != nil {
+			t.Skip()
+		}
+		shelf, _ := newShelf(t, "a", held{name: "quay.io/x/app:1", graph: g})
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		req.URL, req.RequestURI = target, path
+		req.Header.Set("Range", rng)
+		req.Header.Set("If-None-Match", etag)
+		w := httptest.NewRecorder()
+		server.New([]server.Shelf{shelf}, server.Options{}).ServeHTTP(w, req)
+		if w.Code >= 400 {
+			answer{Response: w.Result(), body: w.Body.Bytes()}.code(t)
+		}
+		if length := w.Header().Get("Content-Length"); w.Code != 304 && length != strconv.Itoa(w.Body.Len()) {
+			t.Errorf("%d with Content-Length %s and %d bytes", w.Code, length, w.Body.Len())
+		}
+	})
 }

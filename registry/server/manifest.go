@@ -43,22 +43,49 @@ func (w *response) describe(d oci.Descriptor) {
 	w.Header().Set("ETag", eTag(d))
 }
 
-// manifest returns the bytes of a manifest, proven. What was wrong on the way to them is told with the request of w.
+// manifest returns the bytes of a manifest, proven. What was wrong on the way to them is told with the request of w. Requests that
+// come while it is read wait for that, so that many clients who begin with one image cost no more than one.
 func (s *Server) manifest(ctx context.Context, w *response, b blob) ([]byte, error) {
 	if raw, ok := s.manifests.get(b.Digest); ok {
 		return raw, nil
+	}
+	read := s.reading.DoChan(b.Digest.String(), func() (any, error) {
+		return s.readManifest(context.WithoutCancel(ctx), b) // others wait for it, too, when this client goes away
+	})
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case result := <-read:
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		found := result.Val.(foundManifest)
+		w.err = found.passedOver
+		return found.raw, nil
+	}
+}
+
+// foundManifest is a manifest with what was wrong on the shelves that were asked before.
+type foundManifest struct {
+	raw        []byte
+	passedOver error
+}
+
+// readManifest reads a manifest from the first shelf that can give it, and keeps it.
+func (s *Server) readManifest(ctx context.Context, b blob) (foundManifest, error) {
+	if raw, ok := s.manifests.get(b.Digest); ok { // somebody has read it just now
+		return foundManifest{raw: raw}, nil
 	}
 	var errs []error
 	for _, shelf := range b.from {
 		raw, err := readManifest(ctx, shelf.Source, b.Descriptor)
 		if err == nil {
 			s.manifests.put(b.Digest, raw)
-			w.err = errors.Join(errs...)
-			return raw, nil
+			return foundManifest{raw, errors.Join(errs...)}, nil
 		}
 		errs = append(errs, err)
 	}
-	return nil, errors.Join(errs...)
+	return foundManifest{}, errors.Join(errs...)
 }
 
 // readManifest reads and proves a manifest.

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/ferry-oci/ferry/oci"
 )
@@ -96,6 +97,7 @@ type Server struct {
 	o         Options
 	names     *names
 	manifests *manifestCache
+	reading   singleflight.Group // of manifests
 }
 
 // New returns a registry of what is on the shelves. Where several have an image, it comes from the first one that can give it.

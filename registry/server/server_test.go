@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -196,6 +198,53 @@ func TestHeadReadsNothing(t *testing.T) {
 	s.get(t, http.StatusOK, "/v2/library/nginx/manifests/"+g.Digest.String())
 	if ops := memory.Ops("open"); len(ops) != 1 {
 		t.Errorf("a manifest was read %d times, want 1", len(ops))
+	}
+}
+
+// Many clients who begin with one image read its manifest once.
+func TestManifestIsReadOnceForMany(t *testing.T) {
+	const clients = 8
+	g := ocitest.MultiArch(1, "nginx")
+	shelf, memory := newShelf(t, "a", held{name: "docker.io/library/nginx:1.27", graph: g})
+	read := make(chan struct{})
+	memory.Fault = func(context.Context, ocitest.Op) error {
+		<-read // until somebody has waited for it
+		return nil
+	}
+	s := serve(t, server.Options{}, shelf)
+	first, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(first, http.MethodGet, s.url+"/v2/library/nginx/manifests/1.27", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if res, err := http.DefaultClient.Do(req); err == nil {
+			res.Body.Close()
+			t.Error("the first client got an answer, and should have gone away")
+		}
+	}()
+	time.AfterFunc(time.Millisecond, cancel) // whenever that is, the others are served
+	<-gone
+	var wait sync.WaitGroup
+	for range clients {
+		wait.Go(func() {
+			res, err := http.Get(s.url + "/v2/library/nginx/manifests/1.27")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer res.Body.Close()
+			if raw, err := io.ReadAll(res.Body); err != nil || digest.FromBytes(raw) != g.Digest {
+				t.Errorf("got %s, %v", raw, err)
+			}
+		})
+	}
+	close(read)
+	wait.Wait()
+	if ops := memory.Ops("open"); len(ops) != 1 {
+		t.Errorf("it was read %d times", len(ops))
 	}
 }
 
