@@ -105,13 +105,17 @@ func parseSources(texts []mention.Source) (sources []local.Source, err error) {
 	var errs []error
 	for _, text := range texts {
 		s, err := local.ParseSource(text.Text)
+		var each []local.Source
+		if err == nil {
+			each, err = s.Expand()
+		}
 		switch {
 		case err != nil && text.File != "":
 			errs = append(errs, usagef("%s:%d: %w", text.File, text.Line, err))
 		case err != nil:
 			errs = append(errs, usagef("%w", err))
 		default:
-			sources = append(sources, s)
+			sources = append(sources, each...)
 		}
 	}
 	return sources, errors.Join(errs...)

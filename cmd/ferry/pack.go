@@ -53,7 +53,7 @@ Images that lie on this machine are packed beside those of registries; each may 
   oci-archive:FILE[:REF]     the same in a tar; - is stdin
   docker-archive:FILE[:REF]  what docker save, podman save and crane write; - is stdin
   dir:FOLDER[=REGISTRY]      what skopeo copy or skopeo sync to dir has written, one folder or a tree of them
-Archives may be compressed. REF is one of the names there, a tag, @N for the Nth image from 0, or @sha256:... ; without it all
+Archives may be compressed, and FILE may be a folder of them. REF is one of the names there, a tag, @N for the Nth image from 0, or @sha256:... ; without it all
 images are packed. =NAME behind any of them says what to call the image, which one without a full name needs.
 
 --from packs what ferry list prints of a registry, with the same filters, instead of a list: a backup. It is listed once,

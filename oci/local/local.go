@@ -12,7 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/ferry-oci/ferry/oci"
@@ -41,7 +43,7 @@ var kinds = []Kind{Layout, OCIArchive, DockerArchive, Folder}
 // Source is a place of images as a user names it.
 type Source struct {
 	Kind Kind
-	Path string // of the folder or the file; - is stdin
+	Path string // of the folder or the file; - is stdin. Of archives it may be a folder of them, see Expand
 	Ref  string // which image: a name, a tag, @N or @sha256:...; empty: all of them
 	Name string // what to call it; for a tree of folders, the registry or namespace that it was made of
 }
@@ -50,16 +52,7 @@ type Source struct {
 // dir is docker.io/library/oci:TAG in full.
 func IsSource(s string) bool {
 	kind, rest, ok := strings.Cut(s, ":")
-	return ok && rest != "" && isKind(kind)
-}
-
-func isKind(s string) bool {
-	for _, k := range kinds {
-		if s == string(k) {
-			return true
-		}
-	}
-	return false
+	return ok && rest != "" && slices.Contains(kinds, Kind(kind))
 }
 
 // ParseSource reads KIND:PATH[:REF][=NAME]; a folder of skopeo's has no REF. Colons and equals signs may stand in PATH: what
@@ -69,7 +62,7 @@ func isKind(s string) bool {
 func ParseSource(s string) (Source, error) {
 	kind, rest, _ := strings.Cut(s, ":")
 	src := Source{Kind: Kind(kind)}
-	if !isKind(kind) || rest == "" {
+	if !IsSource(s) {
 		return src, fmt.Errorf("%.100q: not of the form oci:DIR, oci-archive:FILE, docker-archive:FILE or dir:FOLDER", s)
 	}
 	src.Path = rest
@@ -94,6 +87,37 @@ func ParseSource(s string) (Source, error) {
 		}
 	}
 	return src, nil
+}
+
+// archiveEndings are those of the files that are taken of a folder of archives.
+var archiveEndings = []string{".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".txz", ".tar.bz2"}
+
+// Expand returns s, or, where its path is a folder of archives, as scripts leave it that save one image a file, a source for
+// each of them, sorted.
+func (s Source) Expand() ([]Source, error) {
+	info, err := os.Stat(s.Path)
+	if s.Kind != OCIArchive && s.Kind != DockerArchive || s.Path == "-" || err != nil || !info.IsDir() {
+		return []Source{s}, nil
+	}
+	if s.Ref != "" || s.Name != "" {
+		return nil, fmt.Errorf("%s: %w: it is a folder of archives; name one of them", s, ErrNaming)
+	}
+	entries, err := os.ReadDir(s.Path)
+	if err != nil {
+		return nil, err
+	}
+	var list []Source
+	for _, entry := range entries {
+		name := strings.ToLower(entry.Name())
+		ends := func(ending string) bool { return strings.HasSuffix(name, ending) }
+		if !strings.HasPrefix(name, ".") && !entry.IsDir() && slices.ContainsFunc(archiveEndings, ends) {
+			list = append(list, Source{Kind: s.Kind, Path: filepath.Join(s.Path, entry.Name())})
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s: no file in it ends in %s: %w", s, strings.Join(archiveEndings, ", "), os.ErrNotExist)
+	}
+	return list, nil
 }
 
 // cutRef splits at the first colon before which a path stands that is there, else at the first one that is not a drive's.

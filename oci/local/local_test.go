@@ -385,6 +385,37 @@ func TestNamesThatAreNotClear(t *testing.T) {
 	}
 }
 
+func TestFoldersOfArchives(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"b.tar", "a.TAR.GZ", "._b.tar", ".DS_Store", "images.txt", "c.tgz"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "folder.tar"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	list, err := parse(t, "docker-archive:"+dir).Expand()
+	var got []string
+	for _, s := range list {
+		got = append(got, strings.TrimPrefix(s.String(), "docker-archive:"+dir+"/"))
+	}
+	if want := []string{"a.TAR.GZ", "b.tar", "c.tgz"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+	for text, is := range map[string]error{
+		"docker-archive:" + dir + ":a:1":           local.ErrNaming,
+		"docker-archive:" + dir + "=a:1":           local.ErrNaming,
+		"oci-archive:" + dir + "/folder.tar":       fs.ErrNotExist,
+		"docker-archive:" + dir + "/b.tar:a:1=b:1": nil,
+		"oci:" + dir: nil,
+	} {
+		if list, err := parse(t, text).Expand(); !errors.Is(err, is) || is == nil && (len(list) != 1 || list[0] != parse(t, text)) {
+			t.Errorf("%s: %v, %v", text, list, err)
+		}
+	}
+}
+
 func TestParseSource(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"plain", "with:colon", "with=sign", "colon:1/x"} {
