@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/ferry-oci/ferry/oci/durable"
 )
@@ -36,9 +37,12 @@ type volumes struct {
 	done    []doneVolume // finished, from the first
 	have    int64        // bytes in these
 	again   *os.File     // the finished volume that is compared, or nil
-	file    *outFile     // the volume that is written, or nil
 	sum     hash.Hash
 	folder  int // of the volume that is written
+
+	mu   sync.Mutex // held while a volume becomes finished
+	file *outFile   // the volume that is written, or nil; set with mu, as sync is called from another goroutine
+	err  error      // why one could not be finished
 }
 
 // doneVolume is a finished one.
@@ -51,11 +55,11 @@ type doneVolume struct {
 func newVolumes(path string, o OutputOptions) (*volumes, error) {
 	v := &volumes{path: path, OutputOptions: o, digits: minVolumeDigits, reserve: VolumeReserve(0)}
 	for _, folder := range append([]string{filepath.Dir(path)}, o.Folders...) {
-		probe, err := os.CreateTemp(folder, filepath.Base(path)+".*"+partialSuffix)
+		probe, err := createFile(filepath.Join(folder, filepath.Base(path)) + partialSuffix)
 		if err != nil {
 			return nil, err
 		}
-		(&outFile{File: probe}).drop()
+		probe.drop()
 		v.folders = append(v.folders, folder)
 	}
 	return v, nil
@@ -80,12 +84,17 @@ func (o *Output) Expect(size int64) error {
 // and the journal.
 func VolumeReserve(size int64) int64 { return 1<<20 + size/(32<<10) }
 
-// Kept returns the number of volumes that are finished, which Abort leaves where they are.
-func (o *Output) Kept() int {
-	if v, ok := o.to.(*volumes); ok {
-		return len(v.done)
+// Volumes returns the names of the volumes that are finished, which Abort leaves where they are.
+func (o *Output) Volumes() []string {
+	v, ok := o.to.(*volumes)
+	if !ok {
+		return nil
 	}
-	return 0
+	names := make([]string, len(v.done))
+	for i, d := range v.done {
+		names[i] = d.path
+	}
+	return names
 }
 
 func (v *volumes) write(p []byte, at int64) (n int, err error) {
@@ -173,9 +182,15 @@ func (v *volumes) next() (err error) {
 	if v.folder, err = v.choose(); err != nil {
 		return err
 	}
-	v.file, err = createFile(v.name(v.folder, n) + partialSuffix)
+	f, err := createFile(v.name(v.folder, n) + partialSuffix)
+	if err != nil {
+		return err
+	}
 	v.sum = sha256.New()
-	return err
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.file = f
+	return nil
 }
 
 // name returns the name of volume n in a folder.
@@ -191,12 +206,12 @@ func (v *volumes) choose() (best int, err error) {
 		return best, nil
 	}
 	most := int64(-1)
-	for i := v.folder; i < len(v.folders); i++ {
-		free, err := v.Free(v.folders[i])
+	for i, folder := range v.folders {
+		free, err := v.Free(folder)
 		switch {
 		case err != nil:
 			return 0, err
-		case free >= v.Volume+v.reserve:
+		case i >= v.folder && free >= v.Volume+v.reserve:
 			return i, nil
 		case free > most:
 			best, most = i, free
@@ -206,12 +221,15 @@ func (v *volumes) choose() (best int, err error) {
 }
 
 // finish gives the volume its name, when all of it is on the disk and in the journal.
-func (v *volumes) finish() error {
+func (v *volumes) finish() (err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	f, n := v.file, len(v.done)+1
 	v.file = nil
+	defer func() { v.err = err }()
 	d := doneVolume{path: v.name(v.folder, n), start: v.have}
 	d.journalVolume = journalVolume{Number: n, Bytes: f.written, SHA256: hex.EncodeToString(v.sum.Sum(nil))}
-	err := f.end()
+	err = f.end()
 	if err == nil {
 		err = v.journal.volume(d.journalVolume)
 	}
@@ -226,10 +244,18 @@ func (v *volumes) finish() error {
 }
 
 func (v *volumes) sync() error {
-	if v.file == nil {
-		return nil // what is finished is on the disk
+	v.mu.Lock()
+	f, err := v.file, v.err
+	v.mu.Unlock()
+	if f == nil {
+		return err // what is finished is on the disk
 	}
-	return v.file.Sync()
+	if err := f.Sync(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	v.mu.Lock() // it has been finished meanwhile
+	defer v.mu.Unlock()
+	return v.err
 }
 
 // restart keeps what is finished: whether it serves the next bundle, begin finds out.
@@ -452,6 +478,17 @@ func volumeFiles(path string) ([]string, error) {
 		}
 	}
 	return files, nil
+}
+
+// VolumesSize returns how many bytes the volumes take that lie in the folder of the bundle path, those that are not finished, too.
+func VolumesSize(path string) (size int64, err error) {
+	files, err := volumeFiles(path)
+	for _, file := range files {
+		if info, err := os.Lstat(file); err == nil {
+			size += info.Size()
+		}
+	}
+	return size, err
 }
 
 // removeVolumes removes the volumes in the folder of the bundle path, but some.

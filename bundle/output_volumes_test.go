@@ -40,8 +40,8 @@ func newVolumeTest(t *testing.T, format compress.Format, compact bool) *volumeTe
 	return v
 }
 
-// eachVolumeTest runs a test for all formats, and for compact bundles.
-func eachVolumeTest(t *testing.T, test func(*testing.T, *volumeTest)) {
+// eachVolumeTest runs a test for these formats, and for compact bundles.
+func eachVolumeTest(t *testing.T, formats []compress.Format, test func(*testing.T, *volumeTest)) {
 	for _, format := range formats {
 		t.Run(format.String(), func(t *testing.T) { test(t, newVolumeTest(t, format, false)) })
 		t.Run(format.String()+" compact", func(t *testing.T) { test(t, newVolumeTest(t, format, true)) })
@@ -168,7 +168,7 @@ func crash(out *Output) {
 
 // The volumes, one after the other, are the bundle in one file.
 func TestVolumes(t *testing.T) {
-	eachVolumeTest(t, func(t *testing.T, v *volumeTest) {
+	eachVolumeTest(t, formats, func(t *testing.T, v *volumeTest) {
 		v.finish(t, t.TempDir())
 		for _, size := range []int64{int64(len(v.want)), int64(len(v.want)) + 1, (int64(len(v.want)) + 1) / 2} {
 			v := *v
@@ -209,7 +209,7 @@ func untouched(t *testing.T, folder string, before map[string]os.FileInfo) {
 
 // Wherever a run stops, the next one goes on behind the volumes that are finished.
 func TestVolumesResume(t *testing.T) {
-	eachVolumeTest(t, func(t *testing.T, v *volumeTest) {
+	eachVolumeTest(t, formats, func(t *testing.T, v *volumeTest) {
 		if v.contents.Compact != nil {
 			return // it is written in one go; TestVolumesRemoved has these
 		}
@@ -312,7 +312,7 @@ func TestVolumesRemoved(t *testing.T) {
 			}
 		}},
 	}
-	eachVolumeTest(t, func(t *testing.T, v *volumeTest) {
+	eachVolumeTest(t, []compress.Format{compress.Zstd}, func(t *testing.T, v *volumeTest) {
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
 				dir := v.interrupted(t)
@@ -340,7 +340,7 @@ func remove(t *testing.T, dir, name string) {
 // Volumes that hold other bytes than those that are written again do not become part of the bundle, although the journal
 // has their sums.
 func TestVolumesOtherBytes(t *testing.T) {
-	eachVolumeTest(t, func(t *testing.T, v *volumeTest) {
+	eachVolumeTest(t, formats, func(t *testing.T, v *volumeTest) {
 		dir := v.interrupted(t)
 		file := filepath.Join(dir, "k8s.tar.006")
 		raw, err := os.ReadFile(file)
@@ -466,7 +466,7 @@ func TestVolumesAbort(t *testing.T) {
 		if _, err := v.fill(out, blobs); err != nil {
 			t.Fatal(err)
 		}
-		kept := out.Kept()
+		kept := len(out.Volumes())
 		out.Abort()
 		files, err := os.ReadDir(dir)
 		if err != nil {
@@ -612,4 +612,32 @@ func TestHeldCancelled(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "k8s.tar.011")); errors.Is(err, fs.ErrNotExist) {
 		t.Error("asking has removed a volume")
 	}
+}
+
+// Sync may be called while volumes are written and finished.
+func TestVolumesSync(t *testing.T) {
+	v := newVolumeTest(t, compress.Zstd, false)
+	dir := t.TempDir()
+	out := v.output(t, OutputOptions{}, dir)
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+				if err := out.Sync(); err != nil {
+					stopped <- err
+					return
+				}
+			}
+		}
+	}()
+	_, err := v.fill(out, len(v.blobs))
+	close(stop)
+	if err := errors.Join(err, <-stopped, out.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	v.check(t, out, dir)
 }

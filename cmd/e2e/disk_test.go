@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"bytes"
 	"cmp"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -81,6 +83,61 @@ func (w *world) largest() digest.Digest {
 	_, blobs := w.content()
 	ids := slices.Collect(maps.Keys(blobs))
 	return slices.MaxFunc(ids, func(a, b digest.Digest) int { return cmp.Compare(blobs[a], blobs[b]) })
+}
+
+// A disk that is full ends a pack into volumes, and leaves those that are finished. With room made, the same command goes on behind them.
+func TestFullDiskOfVolumes(t *testing.T) {
+	fill := &filler{}
+	w := newWorld(t, distribution.Options{Wrap: fill.wrap}, distribution.Options{})
+	w.ok("pack", "-f", "images.list", "-o", "plain.tar.zst")
+	want := w.read("plain.tar.zst")
+	disk := w.smallDisk("64m")
+	split := []string{"pack", "-f", "images.list", "--split", "1MiB", "-o", disk + "/k8s.tar.zst"}
+	fill.arm(w.path(disk), w.largest())
+	w.expect(1, w.ferry(split...), "no space left")
+	w = w.in(t, disk)
+	before := w.volumes()
+	for name := range w.files(".") {
+		if strings.HasSuffix(name, ".partial") || strings.HasSuffix(name, ".sha256") || name == "k8s.tar.zst.journal" && len(before) == 0 {
+			t.Errorf("left behind: %s", name)
+		}
+	}
+	if err := os.Remove(w.path("somebody-else")); err != nil {
+		t.Fatal(err)
+	}
+	split[len(split)-1] = "k8s.tar.zst"
+	w.ok(split...)
+	w.untouched(before)
+	w.hasVolumes("k8s.tar.zst", want)
+}
+
+// Folders are filled one after the other. What they have no room for together is refused before anything moves.
+func TestVolumesOnSmallDisks(t *testing.T) {
+	w := newWorld(t, distribution.Options{}, distribution.Options{})
+	w.ok("pack", "-f", "images.list", "-o", "plain.tar.zst")
+	want := w.read("plain.tar.zst")
+	first := w.smallDisk("5m")
+	got := w.expect(1, w.ferry("pack", "-f", "images.list", "--split", "1MiB", "-o", first+"/k8s.tar.zst"),
+		"there is room for 3: 3 in disk; add folders: -o disk/k8s.tar.zst,DIR")
+	if len(w.files(first)) > 0 {
+		t.Errorf("left behind: %v", got)
+	}
+	if err := os.Mkdir(w.path("more"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w.ok("pack", "-f", "images.list", "--split", "1MiB", "-o", first+"/k8s.tar.zst,more")
+	if got := len(w.files(first)); got != 3+1 {
+		t.Errorf("the first folder has %v, want 3 volumes and the list", w.files(first))
+	}
+	joined := w.read(first + "/k8s.tar.zst.001")
+	for n := 2; len(joined) < len(want); n++ {
+		joined = append(joined, w.read(fmt.Sprintf("%s/k8s.tar.zst.%03d", map[bool]string{true: first, false: "more"}[n <= 3], n))...)
+	}
+	if !bytes.Equal(joined, want) {
+		t.Error("the volumes hold other bytes than the bundle in one file")
+	}
+	w.ok("unpack", "more", first, w.to())
+	w.arrived()
 }
 
 func TestFullDisk(t *testing.T) {

@@ -85,7 +85,7 @@ func (p *packing) dropped(ctx context.Context) (n int, size int64) {
 	}
 	_, configs, layers := oci.Blobs(p.plan.Roots()...)
 	for _, d := range slices.Concat(configs, layers) {
-		if !p.journal.Dropped(d) {
+		if !p.journal.Dropped(d) || p.held[d.Digest] {
 			continue
 		}
 		// A blob of which it cannot be said counts as there: this is for a message.
@@ -97,17 +97,35 @@ func (p *packing) dropped(ctx context.Context) (n int, size int64) {
 	return n, size
 }
 
-// begin is told which blobs the bundle has, in its order.
-func (c *consumer) begin(blobs []oci.Descriptor) {
+// hold is told which blobs the output has that an earlier run has written: nobody is to fetch them.
+func (c *consumer) hold(blobs []oci.Descriptor) {
+	for _, d := range blobs {
+		if !oci.IsManifest(d.MediaType) {
+			c.gone[d.Digest] = true
+		}
+	}
+}
+
+// begin is told which blobs the bundle has, in its order, and how many of the first ones the output has. Those are dropped.
+func (c *consumer) begin(blobs []oci.Descriptor, held int) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	at := int64(0)
 	c.places = map[digest.Digest]int64{}
 	for _, d := range blobs {
 		c.places[d.Digest] = at
 		at += d.Size
 	}
+	for _, d := range blobs[:held] {
+		c.sealed += d.Size
+	}
 	c.wake.Broadcast()
+	c.mu.Unlock()
+	for _, d := range blobs[:held] {
+		if err := c.dropBlob(d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // end lets all pushes go: no blob will be sealed any more.

@@ -78,6 +78,14 @@ func newConsumeFixture(t *testing.T, images, layer, slots int, sizes consumeSize
 	return f
 }
 
+// begin begins the bundle.
+func (f *consumeFixture) begin(t *testing.T) {
+	t.Helper()
+	if err := f.c.begin(f.blobs, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // take seals the blob d, of which all is written at once.
 func (f *consumeFixture) take(t *testing.T, d oci.Descriptor) {
 	t.Helper()
@@ -142,7 +150,7 @@ func TestConsumeKeepsToTheWindow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newConsumeFixture(t, images, layer, slots, consumeSizes{window: window, step: 1, idle: 1})
 			manifests := folderSize(t, f.store.Dir())
-			f.c.begin(f.blobs)
+			f.begin(t)
 			if open {
 				f.c.end()
 			}
@@ -194,7 +202,7 @@ func TestConsumeKeepsToTheWindow(t *testing.T) {
 // A blob stays until all of it has been written, and the disk has taken it.
 func TestConsumeDropsWhatIsOnTheDisk(t *testing.T) {
 	f := newConsumeFixture(t, 3, 10_000, 2, consumeSizes{window: 1 << 20, step: 15_000, idle: 1})
-	f.c.begin(f.blobs)
+	f.begin(t)
 	f.c.end()
 	if _, err := oci.Copy(t.Context(), f.from, f.store, f.jobs, oci.CopyOptions{}); err != nil {
 		t.Fatal(err)
@@ -236,7 +244,7 @@ func TestConsumeDropsWhatIsOnTheDisk(t *testing.T) {
 // If all pushes wait for room, and the one that the sealer wants is not among them, the first of them may go.
 func TestConsumeIsNeverStuck(t *testing.T) {
 	f := newConsumeFixture(t, 10, 10_000, 2, consumeSizes{window: 10_000, step: 1, idle: 1})
-	f.c.begin(f.blobs)
+	f.begin(t)
 	layers := f.blobs[20:]
 	for _, d := range f.blobs[:20] {
 		f.take(t, d)

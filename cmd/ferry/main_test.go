@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"await":   inStory((*story).await),
 			"hold":    inStory((*story).hold),
 			"release": inStory((*story).release),
+			"appear":  inStory((*story).appear),
 			"garble":  inStory((*story).garble),
 			"spoil":   inStory((*story).spoil),
 			"digest":  inStory((*story).digest),

@@ -163,10 +163,8 @@ func (m *merging) check() (err error) {
 			return err
 		}
 	}
-	if err := checkOutput(o.Output); err != nil {
-		return err
-	}
-	return checkReplacesNone(o.Output, files, "one of the bundles that are merged")
+	m.output.Free = freeOf(m.diskOf)
+	return checkOutput(o.Output, m.output, files, "one of the bundles that are merged")
 }
 
 // assume reads a value of --assume-platform.

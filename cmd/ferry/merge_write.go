@@ -55,16 +55,24 @@ func (m *merging) contents() bundle.Contents {
 // write writes the output and says what became of the images.
 func (m *merging) write(ctx context.Context) error {
 	contents := m.contents()
-	if err := m.checkSpace(contents); err != nil {
-		return err
-	}
-	out, err := bundle.CreateOutput(m.o.Output, bundle.OutputOptions{})
+	size, err := m.checkSpace(contents)
 	if err != nil {
 		return err
 	}
-	sealed, err := m.fill(ctx, out, contents)
+	out, err := bundle.CreateOutput(m.o.Output, m.output)
+	if err != nil {
+		return err
+	}
+	err = out.Expect(size)
+	var sealed *sealedBundle
+	if err == nil {
+		sealed, err = m.fill(ctx, out, contents)
+	}
 	if err != nil {
 		out.Abort()
+		if kept := keptVolumes(out); kept != "" {
+			m.std.say("%s: the same command goes on behind them", kept)
+		}
 		return err
 	}
 	if err := out.Commit(); err != nil {
@@ -75,8 +83,8 @@ func (m *merging) write(ctx context.Context) error {
 	return nil
 }
 
-// checkSpace returns an error when the disk is too small for the output.
-func (m *merging) checkSpace(c bundle.Contents) error {
+// checkSpace returns how many bytes the output may come to, and an error when the disk is too small for that.
+func (m *merging) checkSpace(c bundle.Contents) (int64, error) {
 	sizes := map[digest.Digest]int64{}
 	for _, e := range c.Images {
 		roots := []*oci.Node{e.Root}
@@ -88,34 +96,37 @@ func (m *merging) checkSpace(c bundle.Contents) error {
 			sizes[d.Digest] = d.Size
 		}
 	}
-	need := spaceNeed{what: "the output needs", path: m.o.Output, size: tarOverhead(len(sizes)), flags: "-o"}
+	total := tarOverhead(len(sizes))
 	for _, size := range sizes {
-		need.size += size
+		total += size
 	}
-	var err error
-	if need.disk, err = m.diskOf(need.path); err != nil {
-		return err
+	need, err := outputNeed(m.o.Output, total, m.output, m.diskOf)
+	if err != nil {
+		return 0, err
 	}
-	return errors.Join(need.checkFile(), need.check())
+	need.flags = "-o"
+	return total, errors.Join(need.checkFile(), need.check())
 }
 
 // fill writes the whole bundle to out, which it does not commit.
 func (m *merging) fill(ctx context.Context, out *bundle.Output, contents bundle.Contents) (*sealedBundle, error) {
-	w, err := bundle.NewWriter(out, contents, m.writer)
+	w, err := out.Begin(ctx, contents, m.writer)
 	if err != nil {
 		return nil, err
 	}
+	sayResumed(m.std, out)
+	blobs := w.Blobs()[w.Resumed():]
 	indexes := map[digest.Digest][]byte{} // that no bundle has
 	for _, e := range contents.Images {
 		indexes[e.Root.Digest] = e.Root.Raw
 	}
 	total := int64(0)
-	for _, d := range w.Blobs() {
+	for _, d := range blobs {
 		total += d.Size
 	}
 	p := m.std.progress("merge", total)
 	defer p.end()
-	for _, d := range w.Blobs() {
+	for _, d := range blobs {
 		if raw, ok := indexes[d.Digest]; ok {
 			err = w.WriteBlob(d, bytes.NewReader(raw), true)
 			p.add(d.Size)

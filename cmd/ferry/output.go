@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +21,9 @@ import (
 
 // outputFlags are the flags of a command that writes a bundle.
 type outputFlags struct {
-	Output  string // its ending is the compressor
+	Output  string // its ending is the compressor; with Split, folders may follow, after commas
+	Split   string // size of volumes; empty: one file
+	Replace bool   // volumes, or a bundle, of another pack
 	Level   string
 	Labels  []string // key=value
 	Created string   // RFC 3339; empty: SOURCE_DATE_EPOCH or none
@@ -30,6 +33,8 @@ type outputFlags struct {
 // add defines the flags.
 func (f *outputFlags) add(set *pflag.FlagSet) {
 	set.StringVarP(&f.Output, "output", "o", "", "write the bundle to `BUNDLE`")
+	set.StringVar(&f.Split, "split", "", "write volumes of this `SIZE`: fat32, dvd, bd25, or bytes as 4GB; -o then takes more folders, as BUNDLE,DIR,DIR")
+	set.BoolVar(&f.Replace, "replace", false, "remove what another pack has left under the name of the bundle: volumes, or with --split a bundle, too")
 	set.StringVar(&f.Level, "level", "default", "compress what is not compressed yet: fastest, default, better, best or max")
 	set.StringArrayVar(&f.Labels, "label", nil, "put `KEY=VALUE` into the bundle (repeatable)")
 	set.StringVar(&f.Created, "created", "", "put this `TIME` (RFC 3339) into the bundle (default SOURCE_DATE_EPOCH, else none)")
@@ -39,6 +44,7 @@ func (f *outputFlags) add(set *pflag.FlagSet) {
 // bundleOptions is what outputFlags say about a bundle.
 type bundleOptions struct {
 	writer  compress.WriterOptions
+	output  bundle.OutputOptions
 	labels  map[string]string
 	created *time.Time
 }
@@ -47,6 +53,9 @@ type bundleOptions struct {
 func (f *outputFlags) options(std *stdio) (o bundleOptions, err error) {
 	if f.Output == "" {
 		return o, usagef("-o BUNDLE is missing")
+	}
+	if o.output, err = f.outputOptions(); err != nil {
+		return o, err
 	}
 	if o.writer.Format, err = compress.FormatByName(f.Output); err != nil {
 		return o, &usageError{err}
@@ -104,24 +113,26 @@ func (f *outputFlags) created(std *stdio) (*time.Time, error) {
 	return &at, nil
 }
 
-// checkReplacesNone returns a usage error when the output would replace one of the files that the command reads; what says
-// what they are.
-func checkReplacesNone(output string, files []string, what string) error {
-	out, err := os.Stat(output)
-	if err != nil { // there is nothing to replace
-		return nil
+// checkReplaces returns an error when the output would replace what it is not to: one of the files that the command reads, of which what
+// says what they are, or what another pack has left.
+func checkReplaces(path string, o bundle.OutputOptions, files []string, what string) error {
+	old, err := bundle.Old(path, o)
+	if err != nil {
+		return err
 	}
-	for _, name := range files {
-		if info, err := os.Stat(name); err == nil && os.SameFile(out, info) {
-			return usagef("-o %s: that is %s, which the bundle would replace", output, what)
+	for _, file := range append(old, path) {
+		if slices.ContainsFunc(files, func(name string) bool { return sameFile(file, name) }) {
+			return usagef("-o %s: that is %s, which the bundle would replace", file, what)
 		}
 	}
-	return nil
+	if len(old) == 0 || o.Replace {
+		return nil
+	}
+	return fmt.Errorf("output %s: of another pack there is %s; --replace removes that", path, someNames(old))
 }
 
-// checkOutput finds out early that there can be no file of that name.
-func checkOutput(path string) error {
-	dir := filepath.Dir(path)
+// checkFolder finds out early that a folder of an output is none.
+func checkFolder(path, dir string) error {
 	folder, err := os.Stat(dir)
 	if err == nil && !folder.IsDir() {
 		err = errors.New("not a folder")
@@ -129,10 +140,17 @@ func checkOutput(path string) error {
 	if err != nil {
 		return fmt.Errorf("output %s: folder %s: %w", path, dir, bareError(err))
 	}
+	return nil
+}
+
+// checkOutput finds out early that there can be no bundle of that name, see also checkReplaces.
+func checkOutput(path string, o bundle.OutputOptions, files []string, what string) error {
+	if err := checkFolders(path, o); err != nil {
+		return err
+	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
 	case err != nil:
 		return fmt.Errorf("output %s: %w", path, bareError(err))
 	case info.IsDir():
@@ -140,7 +158,7 @@ func checkOutput(path string) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("output %s: not a regular file", path)
 	}
-	return nil
+	return checkReplaces(path, o, files, what)
 }
 
 // lockOutput keeps other runs away from the output, whatever their stores are, and returns what ends that. The lock lies
@@ -155,6 +173,9 @@ func lockOutput(output string, dryRun bool) (unlock func(), err error) {
 	}
 	lock := flock.New(path + ".lock")
 	held, err := lock.TryLock()
+	for begin := time.Now(); err == nil && !held && time.Since(begin) < lockPatience; held, err = lock.TryLock() {
+		time.Sleep(lockPatience / 50)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", lock.Path(), err)
 	}
@@ -167,6 +188,9 @@ func lockOutput(output string, dryRun bool) (unlock func(), err error) {
 		_ = lock.Unlock()
 	}, nil
 }
+
+// lockPatience is how long a lock is waited for. A run that was killed while it started a program leaves that with the lock until it has begun.
+const lockPatience = time.Second
 
 // sealedBundle is what is known of a bundle that was written.
 type sealedBundle struct {
@@ -186,6 +210,11 @@ func (s *sealedBundle) say(std *stdio, output string, format compress.Format, ou
 	if totals.Compact != nil && totals.Bytes > 0 {
 		size += fmt.Sprintf(" (%d %% of %s)", (100*out.Size()+totals.Bytes/2)/totals.Bytes, formatSize(totals.Bytes))
 	}
+	first, join := output, ""
+	if n := out.Volumes(); len(n) > 0 {
+		size += " in " + plural(len(n), "volume")
+		first, join = n[0], fmt.Sprintf(", after `cat %s.[0-9]* > %s`", filepath.Base(output), filepath.Base(output))
+	}
 	std.say("wrote %s: %s, %s%s, %s", output, size, plural(len(s.head.Images), "image"),
 		withReferrers(totals.Referrers), plural(totals.Blobs, "blob"))
 	if totals.Compact != nil {
@@ -195,8 +224,8 @@ func (s *sealedBundle) say(std *stdio, output string, format compress.Format, ou
 	}
 	std.say("  sha256      %s (in %s, too)", out.Sum(), filepath.Base(bundle.SumFile(output)))
 	std.say("  content id  %s", s.contentID)
-	std.say("the far side needs ferry %s (ferry unpack %s REGISTRY), or %s",
-		ferryVersion(), filepath.Base(output), othersNeed[format])
+	std.say("the far side needs ferry %s (ferry unpack %s REGISTRY), or %s%s",
+		ferryVersion(), filepath.Base(first), othersNeed[format], join)
 	if n := dockerRoots(s.head); n > 0 {
 		std.say("  (%s in Docker's media types, which skopeo does not find in a layout; ferry and containerd do)", plural(n, "image"))
 	}

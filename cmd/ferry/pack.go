@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/ferry-oci/ferry/compress"
@@ -69,6 +70,10 @@ Each one is proven before: ferry finds the program that made it and makes it aga
 digest as it was. A layer of which that cannot be done stays as it is; ferry inspect says why. The store needs the disk of all
 blobs, and is written from when all of them have come. --level max takes the zstd program (or xz) where it is on PATH.
 
+With --split the bundle is cut into volumes, BUNDLE.001 and so on, that fit on what carries them: cat BUNDLE.[0-9]* gives the
+bundle as it would be in one file. They fill the folder of BUNDLE, then the others that -o names after commas. A run that was stopped
+goes on behind the last volume that was finished. Volumes of another pack under that name are refused, or removed with --replace.
+
 --with puts ferry itself beside the bundle, for the platforms of the far side, and a README.txt that tells how to verify and load
 it, without ferry, too. BUNDLE.sha256 has their sums. This ferry's own platform is itself; others are files as make release writes
 them (ferry-linux-arm64), in the folder of this ferry or of --with-from, held against SHA256SUMS where that is there.
@@ -81,6 +86,7 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 		Example: `  ferry pack -f images.list -o k8s.tar.zst
   ferry pack -f images.list --platform linux/amd64,linux/arm64 -o k8s.tar.zst
   ferry pack --compact -f images.list -o k8s.tar.zst
+  ferry pack --split fat32 -f images.list -o /media/usb1/k8s.tar.zst,/media/usb2
   ferry pack --dry-run -f images.list -o k8s.tar.zst
   ferry pack --store /var/cache/ferry -f images.list -o k8s.tar.xz
   ferry pack --from harbor.example -o backup.tar.zst
@@ -131,16 +137,19 @@ type packing struct {
 	archiveDir string  // in the store, once one had to be put aside
 	backup     *backup // with --from, what the registry has
 
-	from      *remote
-	store     *oci.Store
-	newStore  bool // this run has made its folder
-	journal   *oci.Journal
-	plan      *oci.Plan
-	failed    []failedImage   // in the order in which they failed
-	gone      []oci.Reference // of a backup, those that were deleted since it was listed
-	fetching  bool            // blobs were fetched, or tried to be
-	written   bool            // the bundle has its name
-	rechecked bool            // all blobs in the store have been hashed
+	from     *remote
+	store    *oci.Store
+	newStore bool // this run has made its folder
+	journal  *oci.Journal
+	plan     *oci.Plan
+	failed   []failedImage   // in the order in which they failed
+	gone     []oci.Reference // of a backup, those that were deleted since it was listed
+	fetching bool            // blobs were fetched, or tried to be
+	written  bool            // the bundle has its name
+	finished string          // volumes of one that was not finished, for messages
+
+	held      map[digest.Digest]bool // blobs that volumes hold which an earlier run has finished
+	rechecked bool                   // all blobs in the store have been hashed
 }
 
 // failedImage is an image that will not be in the bundle.
@@ -211,6 +220,9 @@ func (p *packing) end(ctx context.Context, err error) error {
 
 // keptText says that a run can go on.
 func (p *packing) keptText(ctx context.Context) string {
+	if p.finished != "" {
+		return fmt.Sprintf("what was fetched is kept in %s, and there are %s: the same command goes on from there", p.store.Dir(), p.finished)
+	}
 	if n, size := p.dropped(ctx); n > 0 {
 		return fmt.Sprintf("of what was fetched, %s (%s) had been dropped and will have to be fetched again; the rest is kept in %s, "+
 			"and the same command goes on from there", plural(n, "blob"), formatSize(size), p.store.Dir())
@@ -245,10 +257,8 @@ func (p *packing) check() (err error) {
 	if p.with, err = o.With.companions(o.Output); err != nil {
 		return err
 	}
-	if err := checkOutput(o.Output); err != nil {
-		return err
-	}
-	return checkReplacesNone(o.Output, o.Files, "the list of -f")
+	p.output.Free = freeOf(p.diskOf)
+	return checkOutput(o.Output, p.output, o.Files, "the list of -f")
 }
 
 // compactMemory returns how many bytes encoders with a window of 128 MiB may take: one of ferry's own at the best level,

@@ -23,6 +23,9 @@ type spaceNeed struct {
 	// Where size is a bound that it may stay far below: bytes that it takes at the least, and usually; else 0.
 	least, usual int64
 	flags        string // that choose another place; empty: --store or -o
+
+	volume int64        // bytes in a volume; 0: it is one file
+	rooms  []volumeRoom // where volumes go, in turn
 }
 
 // packNeeds are the bytes that a pack moves, and where to.
@@ -98,6 +101,9 @@ func (p *packing) needs(ctx context.Context) (*packNeeds, error) {
 			return nil, err
 		}
 		largest = max(largest, d.Size)
+		if p.held[d.Digest] && !has && !oci.IsManifest(d.MediaType) {
+			continue // it is in the output
+		}
 		if has {
 			n.have += d.Size
 			if p.o.Consume && !oci.IsManifest(d.MediaType) {
@@ -113,15 +119,15 @@ func (p *packing) needs(ctx context.Context) (*packNeeds, error) {
 	if p.o.Consume {
 		n.store.size = min(n.fetch, p.consume.window+largest)
 	}
-	n.output = spaceNeed{what: "the output needs", path: p.o.Output, size: n.size.Bytes + tarOverhead(n.size.Blobs)}
+	var err error
+	if n.store.disk, err = p.diskOf(n.store.path); err != nil {
+		return nil, err
+	}
+	if n.output, err = outputNeed(p.o.Output, p.bound(n.size), p.output, p.diskOf); err != nil {
+		return nil, err
+	}
 	if p.o.Compact {
 		p.needsOfCompact(n)
-	}
-	for _, need := range []*spaceNeed{&n.store, &n.output} {
-		var err error
-		if need.disk, err = p.diskOf(need.path); err != nil {
-			return nil, err
-		}
 	}
 	return n, nil
 }
@@ -130,17 +136,29 @@ func (p *packing) needs(ctx context.Context) (*packNeeds, error) {
 // about 0.6 of what they are, and to less the more versions of them there are; in a tar without compressor to 2 or 3 times
 // as much.
 func (p *packing) needsOfCompact(n *packNeeds) {
-	bytes, over := n.size.Bytes, tarOverhead(2*n.size.Blobs)
+	bytes := n.size.Bytes
+	n.output.size = p.bound(n.size)
 	if p.writer.Format == compress.None {
-		n.output.least, n.output.usual, n.output.size = bytes*9/10, bytes*5/2, 4*bytes+over
+		n.output.least, n.output.usual = bytes*9/10, bytes*5/2
 	} else {
-		n.output.least, n.output.usual, n.output.size = bytes/10, bytes*3/5, bytes+bytes/8+over
+		n.output.least, n.output.usual = bytes/10, bytes*3/5
 	}
 	spooled := min(bytes, compress.MaxLongFrame)
 	n.store.size = n.fetch + spooled
 	if p.o.Consume { // what is in a frame that is written is dropped; the last one is on its way still
 		n.freed = max(n.have+n.fetch-spooled, 0)
 	}
+}
+
+// bound returns how many bytes the output comes to at most.
+func (p *packing) bound(size oci.PlanSize) int64 {
+	switch {
+	case !p.o.Compact:
+		return size.Bytes + tarOverhead(size.Blobs)
+	case p.writer.Format == compress.None:
+		return 4*size.Bytes + tarOverhead(2*size.Blobs)
+	}
+	return size.Bytes + size.Bytes/8 + tarOverhead(2*size.Blobs)
 }
 
 // tarOverhead is how much longer than its blobs a bundle can be, at the most: headers, padding, frames and both heads.
@@ -150,6 +168,9 @@ func tarOverhead(blobs int) int64 { return int64(blobs)*4096 + 1<<20 }
 func (n *packNeeds) check() error {
 	if err := n.output.checkFile(); err != nil {
 		return err
+	}
+	if n.output.volume > 0 {
+		return errors.Join(n.store.check(), n.output.checkVolumes(n.store.disk.device, n.store.size-n.freed))
 	}
 	if n.store.disk.device == n.output.disk.device {
 		both := n.store
@@ -172,14 +193,20 @@ func (s spaceNeed) room() int64 {
 
 // checkFile returns an error when the file system takes no single file of that size.
 func (s spaceNeed) checkFile() error {
+	if s.volume > 0 {
+		return s.checkVolumeFiles()
+	}
 	if size := cmp.Or(s.least, s.size); !s.disk.fat || size <= fatMaxFile {
 		return nil
 	}
 	return fmt.Errorf("output %s can become %s, and %s is a FAT file system, which takes no file above %s; "+
-		"choose another disk, or format it as exFAT", s.path, formatSize(s.size), s.disk.dir, formatSize(fatMaxFile))
+		"--split fat32 writes it in volumes that fit", s.path, formatSize(s.size), s.disk.dir, formatSize(fatMaxFile))
 }
 
 func (s spaceNeed) check() error {
+	if s.volume > 0 {
+		return s.checkVolumes("", 0)
+	}
 	need := cmp.Or(s.least, s.size)
 	if need <= s.disk.free {
 		return nil
@@ -240,6 +267,10 @@ func (p *packing) describePlan(b *strings.Builder, n *packNeeds) {
 
 // describeOutput writes how large the output becomes.
 func describeOutput(b *strings.Builder, o spaceNeed) {
+	if o.volume > 0 {
+		describeVolumes(b, o)
+		return
+	}
 	atMost := "at most"
 	if o.least > 0 {
 		atMost = "usually about " + formatSize(o.usual) + ", at most"

@@ -8,13 +8,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/ferry-oci/ferry/bundle"
 	"github.com/ferry-oci/ferry/oci"
 )
 
 // writeBundle is a run that is not dry. The output is begun first: where it cannot be written nothing need be asked.
 func (p *packing) writeBundle(ctx context.Context) error {
-	out, err := bundle.CreateOutput(p.o.Output, bundle.OutputOptions{})
+	out, err := bundle.CreateOutput(p.o.Output, p.output)
 	if err != nil {
 		return err
 	}
@@ -27,6 +29,7 @@ func (p *packing) writeBundle(ctx context.Context) error {
 	if err != nil || sealed == nil {
 		out.Abort()
 		remove()
+		p.finished = keptVolumes(out)
 		if err == nil {
 			err = p.verdict(ctx)
 		}
@@ -51,6 +54,9 @@ func (p *packing) fill(ctx context.Context, out *bundle.Output) (*sealedBundle, 
 	}
 	if len(p.images()) == 0 {
 		return nil, nil
+	}
+	if err := p.expect(ctx, out); err != nil {
+		return nil, err
 	}
 	needs, err := p.needs(ctx)
 	if err != nil {
@@ -86,6 +92,8 @@ func (p *packing) fetchAndSeal(ctx context.Context, out *bundle.Output) (*sealed
 			if err := p.recheck(ctx); err != nil {
 				return nil, err
 			}
+		case errors.Is(err, bundle.ErrOtherBytes):
+			p.std.say("%v; sealing starts over with the first volume", err)
 		default:
 			return nil, err
 		}
@@ -109,7 +117,10 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 	sealCtx, stopSeal := context.WithCancel(ctx)
 	defer stopSeal()
 	arrivals := newArrivals()
-	to, consumer := p.consumed(out)
+	to, consumer, err := p.consumed(ctx, out)
+	if err != nil {
+		return nil, err
+	}
 	prover := p.prover()
 	sealed := p.startSeal(sealCtx, cancel, out, arrivals, prover, consumer)
 	report, err := p.fetch(ctx, to, jobs, func(e oci.Event) {
@@ -143,12 +154,36 @@ func (p *packing) sealOnce(ctx context.Context, out *bundle.Output) (*sealedBund
 }
 
 // consumed returns where the copy puts its blobs, and with --consume who drops them when they are sealed.
-func (p *packing) consumed(out *bundle.Output) (oci.Sink, *consumer) {
+func (p *packing) consumed(ctx context.Context, out *bundle.Output) (oci.Sink, *consumer, error) {
 	if !p.o.Consume || !p.sealing() {
-		return p.store, nil
+		return p.store, nil, nil
 	}
 	c := newConsumer(p.store, p.journal, out, p.o.Transfers.N, p.consume)
-	return &consumedStore{p.store, c}, c
+	if !p.o.Compact { // the proof of a compact bundle needs all blobs
+		held, err := out.Held(ctx, p.contents(), p.writer)
+		if err != nil {
+			return nil, nil, err
+		}
+		c.hold(held)
+	}
+	return &consumedStore{p.store, c}, c, nil
+}
+
+// expect tells the output how large it can become, and finds the blobs that it holds since an earlier run, which --consume need not
+// fetch again.
+func (p *packing) expect(ctx context.Context, out *bundle.Output) error {
+	if err := out.Expect(p.bound(p.plan.Size())); err != nil {
+		return err
+	}
+	if !p.o.Consume || p.o.Compact || !p.sealing() {
+		return nil
+	}
+	held, err := out.Held(ctx, p.contents(), p.writer)
+	p.held = map[digest.Digest]bool{}
+	for _, d := range held {
+		p.held[d.Digest] = true
+	}
+	return err
 }
 
 // prover returns who proves the layers of a compact bundle, nil for another one.
@@ -166,9 +201,10 @@ func (p *packing) prover() *prover {
 }
 
 // fits returns an error when the disk of the output has no room for a file of that size. What --consume drops is on its side.
-func (p *packing) fits(size int64) (err error) {
-	need := spaceNeed{what: "the output needs", path: p.o.Output, size: size, flags: "-o"}
-	if need.disk, err = p.diskOf(need.path); err != nil || p.o.Consume {
+func (p *packing) fits(size int64) error {
+	need, err := outputNeed(p.o.Output, size, p.output, p.diskOf)
+	need.flags = "-o"
+	if err != nil || p.o.Consume {
 		return errors.Join(err, need.checkFile())
 	}
 	return errors.Join(need.checkFile(), need.check())
@@ -207,7 +243,7 @@ func (p *packing) startSeal(
 		return func() (*sealedBundle, error) { return nil, nil }
 	}
 	s := &sealer{
-		store: p.store, output: out, contents: p.contents(), options: p.writer, arrivals: a, prover: prover, fits: p.fits, consumer: c,
+		std: p.std, store: p.store, output: out, contents: p.contents(), options: p.writer, arrivals: a, prover: prover, fits: p.fits, consumer: c,
 	}
 	var sealed *sealedBundle
 	var err error

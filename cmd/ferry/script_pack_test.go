@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -194,6 +197,21 @@ func (s *story) hold(ts *testscript.TestScript, args []string) (err error) {
 // release DIR closes a store that hold has opened.
 func (s *story) release(_ *testscript.TestScript, args []string) error {
 	return s.stores[args[0]].Close()
+}
+
+// appear FILE waits until the file is there.
+func (s *story) appear(ts *testscript.TestScript, args []string) error {
+	path := ts.MkAbs(args[0])
+	for {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		select {
+		case <-s.tb.Context().Done():
+			return s.tb.Context().Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // garble PATTERN spoils the first line of the files that fit, of which there must be some.

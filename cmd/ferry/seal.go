@@ -20,6 +20,7 @@ var errNotFetched = errors.New("not fetched")
 // sealer writes a bundle from the store, blob after blob in the bundle's order, each as soon as it is there. So sealing
 // overlaps with fetching, which follows the same order.
 type sealer struct {
+	std      *stdio
 	store    *oci.Store
 	output   *bundle.Output
 	contents bundle.Contents
@@ -44,14 +45,20 @@ func (s *sealer) run(ctx context.Context) (*sealedBundle, error) {
 	if s.prover != nil {
 		return s.runCompact(ctx)
 	}
-	w, err := bundle.NewWriter(s.output, s.contents, s.options)
+	w, err := s.output.Begin(ctx, s.contents, s.options)
 	if err != nil {
 		return nil, err
 	}
+	sayResumed(s.std, s.output)
+	blobs := w.Blobs()
 	if s.consumer != nil {
-		s.consumer.begin(w.Blobs())
+		err = s.consumer.begin(blobs, w.Resumed())
 	}
-	for _, d := range w.Blobs() {
+	if err != nil {
+		w.Abort()
+		return nil, err
+	}
+	for _, d := range blobs[w.Resumed():] {
 		if err := s.seal(ctx, w, d); err != nil {
 			w.Abort()
 			return nil, &sealError{err}

@@ -39,10 +39,11 @@ func (s *sealer) runCompact(ctx context.Context) (*sealedBundle, error) {
 		return nil, err
 	}
 	s.options.Spool = compress.TempSpool(spool)
-	w, err := bundle.NewWriter(s.output, s.contents, s.options)
+	w, err := s.output.Begin(ctx, s.contents, s.options)
 	if err != nil {
 		return nil, err
 	}
+	sayResumed(s.std, s.output)
 	if s.options.Format == compress.None { // of which the size is known now, and may be a multiple of that of the blobs
 		err = s.fits(w.Head().Size)
 	}
@@ -64,7 +65,7 @@ func (s *sealer) writeAll(ctx context.Context, w *bundle.Writer) error {
 		s.consumer.queue = o.stored()
 	}
 	total := int64(0)
-	for _, d := range w.Blobs() {
+	for _, d := range w.Blobs()[w.Resumed():] {
 		total += d.Size
 	}
 	o.progress = s.prover.std.progress("sealing", total)
