@@ -211,7 +211,8 @@ func (w *singleFile) commit(_ int64, list string) (err error) {
 		return err
 	}
 	if w.replace {
-		if err := errors.Join(removeVolumes(w.path, nil), removeAll(w.path+journalSuffix)); err != nil {
+		_, err := removeVolumes(w.path, nil)
+		if err := errors.Join(err, removeAll(w.path+journalSuffix)); err != nil {
 			return err
 		}
 	}

@@ -36,6 +36,7 @@ type volumes struct {
 	journal *journalFile
 	done    []doneVolume // finished, from the first
 	have    int64        // bytes in these
+	removed int          // volumes that were not of this bundle
 	again   *os.File     // the finished volume that is compared, or nil
 	sum     hash.Hash
 	folder  int // of the volume that is written
@@ -95,6 +96,14 @@ func (o *Output) Volumes() []string {
 		names[i] = d.path
 	}
 	return names
+}
+
+// Removed returns how many volumes Begin has removed, because they are not of its bundle, or not what they were.
+func (o *Output) Removed() int {
+	if v, ok := o.to.(*volumes); ok {
+		return v.removed
+	}
+	return 0
 }
 
 func (v *volumes) write(p []byte, at int64) (n int, err error) {
@@ -329,7 +338,9 @@ func (v *volumes) begin(ctx context.Context, head journalHead) (*recalled, error
 	}
 	for _, folder := range v.folders {
 		path := filepath.Join(folder, filepath.Base(v.path))
-		err := errors.Join(removeAll(SumFile(path)), removeVolumes(path, keep)) // a list says that the volumes are whole
+		n, err := removeVolumes(path, keep)
+		v.removed += n
+		err = errors.Join(err, removeAll(SumFile(path))) // which says that the volumes are whole
 		if v.Replace {
 			err = errors.Join(err, removeAll(path))
 		}
@@ -491,11 +502,14 @@ func VolumesSize(path string) (size int64, err error) {
 	return size, err
 }
 
-// removeVolumes removes the volumes in the folder of the bundle path, but some.
-func removeVolumes(path string, keep map[string]bool) error {
+// removeVolumes removes the volumes in the folder of the bundle path, but some, and returns how many of them had their names.
+func removeVolumes(path string, keep map[string]bool) (n int, err error) {
 	files, err := volumeFiles(path)
-	if err != nil {
-		return err
+	files = slices.DeleteFunc(files, func(file string) bool { return keep[file] })
+	for _, file := range files {
+		if !strings.HasSuffix(file, partialSuffix) {
+			n++
+		}
 	}
-	return removeAll(slices.DeleteFunc(files, func(file string) bool { return keep[file] })...)
+	return n, errors.Join(err, removeAll(files...))
 }

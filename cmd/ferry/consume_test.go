@@ -142,6 +142,33 @@ func (c *consumer) isFull(left int) bool {
 	return len(c.waiting) == min(c.slots, left)
 }
 
+// Blobs that volumes hold since an earlier run count as there from the first, and leave the store.
+func TestConsumeHeld(t *testing.T) {
+	const held = 9 // six manifests and three configs
+	f := newConsumeFixture(t, 6, 1000, 2, consumeSizes{window: 1, step: 1, idle: 1})
+	f.c.hold(f.blobs[:held])
+	to := &consumedStore{f.store, f.c}
+	for i, d := range f.blobs {
+		has, err := to.Has(t.Context(), oci.Repository{}, d)
+		if err != nil || has != (i < held) {
+			t.Errorf("blob %d: has is %v, %v", i, has, err)
+		}
+	}
+	if err := f.c.begin(f.blobs, held); err != nil {
+		t.Fatal(err)
+	}
+	want := int64(0)
+	for _, d := range f.blobs[:held] {
+		want += d.Size
+		if got := f.journal.Dropped(d); got == oci.IsManifest(d.MediaType) {
+			t.Errorf("%s: dropped is %v", d.MediaType, got)
+		}
+	}
+	if f.c.sealed != want || f.c.dropped != want || !f.c.hasRoom(f.blobs[held]) {
+		t.Errorf("sealed %d, dropped %d, want %d; room for the next: %v", f.c.sealed, f.c.dropped, want, f.c.hasRoom(f.blobs[held]))
+	}
+}
+
 // However slow the output is, the store holds no more than the window, one blob and the manifests. Before each blob is
 // sealed, all that may be fetched is.
 func TestConsumeKeepsToTheWindow(t *testing.T) {

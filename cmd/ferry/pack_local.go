@@ -40,7 +40,7 @@ func (p *packing) checkSources() error {
 			files = append(files, s.Path)
 		}
 	}
-	return checkReplacesNone(p.o.Output, files, "a source of the pack")
+	return checkReplaces(p.o.Output, p.output, files, "a source of the pack")
 }
 
 // openSources opens the sources, each place once, and adds their images to p.refs. An image that has the name of one in a

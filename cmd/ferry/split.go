@@ -177,8 +177,11 @@ func sameFile(a, b string) bool {
 	return errors.Join(errA, errB) == nil && os.SameFile(infoA, infoB)
 }
 
-// sayResumed tells how much of the bundle an earlier run has finished.
+// sayResumed tells how much of the bundle an earlier run has finished, and what was removed.
 func sayResumed(std *stdio, out *bundle.Output) {
+	if n := out.Removed(); n > 0 {
+		std.say("removed %s of an earlier run that %s not of this bundle, or damaged", plural(n, "volume"), map[bool]string{true: "is", false: "are"}[n == 1])
+	}
 	if done := out.Volumes(); len(done) > 0 {
 		std.say("going on behind %s, which an earlier run has finished", filepath.Base(done[len(done)-1]))
 	}
