@@ -110,7 +110,7 @@ func (f *withFlags) binary(platform string) (companion, error) {
 		dir = filepath.Dir(self)
 	}
 	c.path = filepath.Join(dir, c.name)
-	if f.from == "" && platform == runtime.GOOS+"/"+runtime.GOARCH {
+	if _, err := os.Stat(c.path); platform == runtime.GOOS+"/"+runtime.GOARCH && (f.from == "" || errors.Is(err, fs.ErrNotExist)) {
 		c.path = self
 	}
 	if c.size, c.sum, err = sumFile(c.path); err != nil {

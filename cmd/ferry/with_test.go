@@ -106,6 +106,20 @@ func TestCompanions(t *testing.T) {
 	}
 }
 
+// This ferry's own platform is itself where no other is given.
+func TestOwnPlatform(t *testing.T) {
+	own := runtime.GOOS + "/" + runtime.GOARCH
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := withFlags{platforms: []string{own}, from: t.TempDir()}
+	got, err := f.companions(filepath.Join(t.TempDir(), "k8s.tar"))
+	if err != nil || got[0].path != self || !strings.HasPrefix(got[0].name, "ferry-"+runtime.GOOS) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 // Another README.txt is left alone.
 func TestReadmeOfSomebody(t *testing.T) {
 	out := filepath.Join(writeFiles(t, map[string][]byte{"README.txt": []byte("mine")}), "k8s.tar")
