@@ -50,10 +50,11 @@ const (
 	rowsParts    = "parts"    // un-gzip and re-creation by encoder
 	rowsCores    = "cores"    // one core against two
 	rowsServe    = "serve"    // ferry serve beside other registries
+	rowsVolumes  = "volumes"  // unpack from volumes, beside one file
 )
 
 func allRows() []string {
-	return []string{rowsPlain, rowsCompact, rowsMax, rowsVersions, rowsParts, rowsCores, rowsServe}
+	return []string{rowsPlain, rowsCompact, rowsMax, rowsVersions, rowsParts, rowsCores, rowsServe, rowsVolumes}
 }
 
 // wants reports whether a group of rows was asked for.

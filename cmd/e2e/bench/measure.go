@@ -34,6 +34,12 @@ func (b *bench) measure(ctx context.Context) (*report, error) {
 		}
 		r.judgeServe()
 	}
+	if b.opts.wants(rowsVolumes) {
+		if r.Volumes, err = b.measureVolumes(ctx); err != nil {
+			return nil, fmt.Errorf("volumes: %w", err)
+		}
+		r.judgeVolumes()
+	}
 	return r, nil
 }
 

@@ -22,6 +22,7 @@ type report struct {
 	Line    lineFacts    `json:"line"`
 	Ferry   ferryFacts   `json:"ferry"`
 	Serve   serveFacts   `json:"serve"`
+	Volumes volumeFacts  `json:"volumes"`
 	Goals   []goal       `json:"goals"`
 }
 
@@ -115,6 +116,9 @@ folders on the way are not synced. Before each run everything is synced. Memory 
 		return err
 	}
 	if err := r.Serve.print(w, r.Runs, r.Corpus.Bytes); err != nil {
+		return err
+	}
+	if err := r.Volumes.print(w, r.Runs); err != nil {
 		return err
 	}
 	return r.printGoals(w)
