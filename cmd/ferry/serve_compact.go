@@ -36,7 +36,7 @@ type makingOptions struct {
 
 // add defines the flags.
 func (o *makingOptions) add(set *pflag.FlagSet) {
-	set.IntVar(&o.Recreate, "recreate", 2, "make `N` layers of compact bundles at a time, which take up to 160 MB each; who wants another waits")
+	set.IntVar(&o.Recreate, "recreate", 2, "make `N` layers of compact bundles at a time, which take some 170 MB each; who wants another waits")
 	set.StringVar(&o.Cache, "cache", "", "keep layers of compact bundles that were made in this `FOLDER`, and give them from there")
 	set.StringVar(&o.CacheSize, "cache-size", "", "keep at most `SIZE` there, such as 50GB, of what was used last (default as much as there is)")
 }

@@ -28,7 +28,6 @@ const (
 	maxDockerImages   = 100_000
 	maxDockerLayers   = 1_000 // of an image; Docker itself takes 127
 	maxAllLayers      = 200_000
-	maxAllSmall       = 4 << 30 // bytes of configs and manifests that are read, some of them several times
 	// maxRatio is how many plain bytes a byte of a compressed layer may have: gzip cannot have more than 1032.
 	maxRatio = 1_100
 )
@@ -49,7 +48,7 @@ const (
 // is [fs.ErrNotExist].
 func readDocker(ctx context.Context, files *tarFiles, name string) (*oci.Layout, error) {
 	d := &dockerReader{files: files, blobs: newCollection(files), layers: map[int64]dockerLayer{}}
-	images, err := d.images(ctx)
+	images, err := d.read(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -62,8 +61,6 @@ type dockerReader struct {
 	blobs  *collection
 	known  map[digest.Digest]oci.Descriptor // manifests that the archive has, by their config
 	layers map[int64]dockerLayer            // by where they begin in the tar
-	looked map[digest.Digest]bool           // manifests that were looked at
-	read   int64                            // bytes of small members
 }
 
 // dockerLayer is a layer in the archive.
@@ -79,7 +76,7 @@ type dockerImage struct {
 	Layers   []string
 }
 
-func (d *dockerReader) images(ctx context.Context) ([]oci.LayoutImage, error) {
+func (d *dockerReader) read(ctx context.Context) ([]oci.LayoutImage, error) {
 	list, err := d.manifest()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", manifestName, err)
@@ -148,9 +145,6 @@ func (d *dockerReader) small(name string, limit int64) ([]byte, error) {
 	if m.size > limit {
 		return nil, corruptf("%.100q has %d bytes, at most %d are read", name, m.size, limit)
 	}
-	if d.read += m.size; d.read > maxAllSmall {
-		return nil, corruptf("configs and manifests of more than %d bytes", int64(maxAllSmall))
-	}
 	raw := make([]byte, m.size)
 	_, err = io.ReadFull(io.NewSectionReader(d.files.r, m.offset, m.size), raw)
 	return raw, err
@@ -216,7 +210,7 @@ func (d *dockerReader) layer(ctx context.Context, name string, diffID digest.Dig
 	}
 	layer, ok := d.layers[m.offset]
 	if !ok {
-		if layer, err = d.examine(ctx, m); err != nil {
+		if layer, err = d.look(ctx, m); err != nil {
 			return oci.Descriptor{}, err
 		}
 		d.layers[m.offset] = layer
@@ -233,8 +227,8 @@ func (d *dockerReader) layer(ctx context.Context, name string, diffID digest.Dig
 	return layer.Descriptor, nil
 }
 
-// examine finds out what kind of layer a member is, and reads it when it is compressed.
-func (d *dockerReader) examine(ctx context.Context, m member) (layer dockerLayer, err error) {
+// look finds out what kind of layer a member is, and reads it when it is compressed.
+func (d *dockerReader) look(ctx context.Context, m member) (layer dockerLayer, err error) {
 	content := io.NewSectionReader(d.files.r, m.offset, m.size)
 	head := make([]byte, min(m.size, sniffSize))
 	if _, err := content.ReadAt(head, 0); err != nil {
@@ -302,34 +296,38 @@ func (r readerWith) Read(p []byte) (int, error) {
 // findManifests looks for the manifests that an archive of the new form has, as index.json lists them. What is wrong with
 // them does not matter: then the archive has none.
 func (d *dockerReader) findManifests(ctx context.Context) {
-	d.known, d.looked = map[digest.Digest]oci.Descriptor{}, map[digest.Digest]bool{}
+	d.known = map[digest.Digest]oci.Descriptor{}
 	layout, err := oci.ReadLayout(d.files, "")
 	if err != nil {
 		return
 	}
 	for _, image := range layout.Images() {
-		for _, m := range d.look(ctx, image.Root) {
-			d.look(ctx, m)
+		fetch := func(_ context.Context, m oci.Descriptor) ([]byte, error) {
+			return d.small(blobName(m.Digest), oci.MaxManifestSize)
 		}
+		d.findManifest(ctx, fetch, image.Root)
 	}
 }
 
-// look takes note of a manifest, or returns those that an index lists.
-func (d *dockerReader) look(ctx context.Context, m oci.Descriptor) []oci.Descriptor {
-	if d.looked[m.Digest] {
-		return nil
-	}
-	d.looked[m.Digest] = true
-	n, err := oci.LoadManifest(ctx, func(_ context.Context, m oci.Descriptor) ([]byte, error) {
-		return d.small(blobName(m.Digest), oci.MaxManifestSize)
-	}, m)
+type fetchFunc = func(ctx context.Context, m oci.Descriptor) ([]byte, error)
+
+// findManifest takes note of a manifest, or of those that an index lists.
+func (d *dockerReader) findManifest(ctx context.Context, fetch fetchFunc, root oci.Descriptor) {
+	n, err := oci.LoadManifest(ctx, fetch, root)
 	if err != nil {
-		return nil
+		return
 	}
-	if n.Manifest.Config != nil {
+	list := []oci.Descriptor{root}
+	if n.Manifest.IsIndex() {
+		list = n.Manifest.Manifests
+	}
+	for _, m := range list {
+		n, err := oci.LoadManifest(ctx, fetch, m)
+		if err != nil || n.Manifest.Config == nil {
+			continue
+		}
 		d.known[n.Manifest.Config.Digest] = d.alias(n.MediaType, n.Raw, blobName(n.Digest))
 	}
-	return n.Manifest.Manifests
 }
 
 // sameLayers reports whether the manifest that the archive has is of these very layers.

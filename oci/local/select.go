@@ -18,8 +18,8 @@ type Image struct {
 }
 
 // Select returns the images of i that the source s stands for, each name once; i was opened for s, or for one with the same
-// [Source.Key]. What is only about another image or part of one, and is listed for that alone, is none of them:
-// [oci.Layout.Referrers] tells of what is about others.
+// [Source.Key]. What is only about another image, and is listed for
+// that alone, is none of them: [ocs.layout.Referrers] tells of it.
 //
 // Errors: [ErrNaming] when an image has no full name, or two have one, or what the source chooses is not there.
 func (i *Images) Select(s Source) ([]Image, error) { return (&selection{i.Layout, s}).run() }
@@ -85,8 +85,8 @@ func (s *selection) chosen() ([]oci.LayoutImage, error) {
 	return found, nil
 }
 
-// images returns the entries that are images of their own: not what is about others or part of them, and not a second entry
-// without a name.
+// images returns the entries that are images of their own: not what is about others or part of them, and not a
+// second entry without a name.
 func (s *selection) images() ([]oci.LayoutImage, error) {
 	named := map[digest.Digest]bool{}
 	for _, image := range s.layout.Images() {
