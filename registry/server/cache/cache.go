@@ -138,7 +138,9 @@ func (c *Cache) limit() error {
 
 // Close ends what is under way, and lets the folder go.
 func (c *Cache) Close() error {
-	c.stop()
+	c.mu.Lock()
+	c.stop() // nothing begins any more
+	c.mu.Unlock()
 	c.work.Wait()
 	return c.store.Close()
 }

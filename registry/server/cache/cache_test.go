@@ -40,14 +40,14 @@ func newOrigin(t testing.TB, blobs ...ocitest.Blob) *origin {
 }
 
 func (o *origin) Open(ctx context.Context, from oci.Repository, d oci.Descriptor, offset int64) (io.ReadCloser, error) {
-	o.mu.Lock()
-	o.opened[d.Digest]++
-	o.open++
-	o.mu.Unlock()
 	r, err := o.Memory.Open(ctx, from, d, offset)
 	if err != nil {
 		return nil, err
 	}
+	o.mu.Lock()
+	o.opened[d.Digest]++
+	o.open++
+	o.mu.Unlock()
 	return &gated{ReadCloser: r, origin: o, ctx: ctx, at: offset}, nil
 }
 
