@@ -278,7 +278,7 @@ func sayCompanions(all []companion, std *stdio) {
 	for _, c := range all {
 		names = append(names, c.name)
 	}
-	std.say("  beside it   %s (%s)", strings.Join(names, ", "), formatSize(companionSize(all)))
+	std.say("  beside it lie %s (%s)", strings.Join(names, ", "), formatSize(companionSize(all)))
 }
 
 // write writes the file, which appears when it is whole.
