@@ -35,10 +35,10 @@ func (a archiveTarget) toStdout() bool { return a.path == "-" }
 
 // check returns a usage error when the target is no name of a file. skopeo has a reference behind it, ferry keeps all names.
 func (a archiveTarget) check() error {
-	switch name := filepath.Base(a.path); {
+	switch {
 	case a.path == "":
 		return usagef("target %s needs a file, as in %s:images.tar, or - for stdout", a, a.format)
-	case !a.toStdout() && strings.Contains(strings.TrimPrefix(name, filepath.VolumeName(a.path)), ":"):
+	case strings.Contains(filepath.Base(a.path), ":"):
 		return usagef("target %s: names are kept as they are, so no reference follows the file", a)
 	}
 	return nil
@@ -160,7 +160,9 @@ func (d *delivery) choosePlatforms(wants []oci.Platform) func(context.Context, [
 				root, err = oci.FilterPlatforms(root, wants)
 			}
 			switch {
-			case ctx.Err() != nil || err != nil && d.from.stops(err):
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil && d.from.stops(err):
 				return err
 			case err != nil:
 				n.err = err
