@@ -133,6 +133,9 @@ func runMerge(ctx context.Context, o mergeOptions, std *stdio) (err error) {
 // check finds what is wrong with the options alone.
 func (m *merging) check() (err error) {
 	o := m.o
+	if o.toStdout() {
+		return usagef("-o -: what merge writes has to be a file")
+	}
 	if m.bundleOptions, err = o.options(m.std); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type outputFlags struct {
 	Output  string // its ending is the compressor; with Split, folders may follow, after commas
 	Split   string // size of volumes; empty: one file
 	Replace bool   // volumes, or a bundle, of another pack
+	Format  string // of a bundle that goes to stdout
 	Level   string
 	Labels  []string // key=value
 	Created string   // RFC 3339; empty: SOURCE_DATE_EPOCH or none
@@ -57,8 +58,8 @@ func (f *outputFlags) options(std *stdio) (o bundleOptions, err error) {
 	if o.output, err = f.outputOptions(); err != nil {
 		return o, err
 	}
-	if o.writer.Format, err = compress.FormatByName(f.Output); err != nil {
-		return o, &usageError{err}
+	if o.writer.Format, err = f.format(); err != nil {
+		return o, err
 	}
 	if o.writer.Level, err = compress.ParseLevel(f.Level); err != nil {
 		return o, &usageError{fmt.Errorf("--level: %w", err)}
@@ -211,6 +212,10 @@ func (s *sealedBundle) say(std *stdio, output string, format compress.Format, ou
 		size += fmt.Sprintf(" (%d %% of %s)", (100*out.Size()+totals.Bytes/2)/totals.Bytes, formatSize(totals.Bytes))
 	}
 	first, join := output, ""
+	sum := fmt.Sprintf(" (in %s, too)", filepath.Base(bundle.SumFile(output)))
+	if output == stdoutName {
+		output, sum = "stdout", ""
+	}
 	if n := out.Volumes(); len(n) > 0 {
 		size += " in " + plural(len(n), "volume")
 		first, join = n[0], fmt.Sprintf(", after `cat %s.[0-9]* > %s`", filepath.Base(output), filepath.Base(output))
@@ -222,7 +227,7 @@ func (s *sealedBundle) say(std *stdio, output string, format compress.Format, ou
 			std.say("  %s", line)
 		}
 	}
-	std.say("  sha256      %s (in %s, too)", out.Sum(), filepath.Base(bundle.SumFile(output)))
+	std.say("  sha256      %s%s", out.Sum(), sum)
 	std.say("  content id  %s", s.contentID)
 	std.say("the far side needs ferry %s (ferry unpack %s REGISTRY), or %s%s",
 		ferryVersion(), filepath.Base(first), othersNeed[format], join)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 
 	"github.com/opencontainers/go-digest"
@@ -78,6 +79,9 @@ goes on behind the last volume that was finished. Volumes of another pack under 
 it, without ferry, too. BUNDLE.sha256 has their sums. This ferry's own platform is itself; others are files as make release writes
 them (ferry-linux-arm64), in the folder of this ferry or of --with-from, held against SHA256SUMS where that is there.
 
+With -o - the bundle goes to stdout while it is made, and its checksum to stderr. What a run that failed has written has no end,
+so that ferry unpack - sets no tag by it. With --keep-going it begins when all has been fetched.
+
 With --consume, what is in the output leaves the store, so that both together need the disk of the bundle and little
 more. A run that does not end well then has to fetch again what it had dropped.
 
@@ -92,7 +96,8 @@ bundle says what is missing. The images that failed are printed on stdout, as li
   ferry pack --from harbor.example -o backup.tar.zst
   docker save app:1 tool:2 | ferry pack docker-archive:- -f images.list -o k8s.tar.zst
   ferry pack dir:images=registry.k8s.io -o k8s.tar.zst
-  ferry pack nginx:1.27 registry.k8s.io/pause:3.9 -o two.tar.zst`,
+  ferry pack nginx:1.27 registry.k8s.io/pause:3.9 -o two.tar.zst
+  ferry pack -f images.list -o - | ssh bastion ferry unpack - harbor.example/k8s`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Images = args
 			if o.Compact && !cmd.Flags().Changed("level") {
@@ -107,6 +112,8 @@ bundle says what is missing. The images that failed are printed on stdout, as li
 	addSelection(set, &o.Select)
 	o.outputFlags.add(set)
 	set.Lookup("level").Usage += ", with --compact best"
+	set.Lookup("output").Usage += ", - is stdout"
+	set.StringVar(&o.Format, "format", "", "with -o -, the compressor: zst, xz or none (default zst)")
 	set.StringVar(&o.Store, "store", "", "keep what is fetched in the folder `DIR` for later runs")
 	set.BoolVar(&o.Consume, "consume", false, "drop what is fetched as soon as it is in the bundle, to need no more disk than that")
 	set.BoolVar(&o.Compact, "compact", false, "un-gzip layers, with proof that unpack gives the very same ones, and pack them much smaller")
@@ -131,6 +138,7 @@ type packing struct {
 	bundleOptions
 	longFrame  int64       // plain bytes; 0 is the format's own
 	with       []companion // what is to lie beside the bundle
+	stdout     io.Writer   // for -o -
 	refs       []oci.Reference
 	sources    []local.Source // whose images are in refs once they are open
 	local      localSources
@@ -182,7 +190,7 @@ func (p *packing) pack(ctx context.Context) (err error) {
 		return err
 	}
 	defer p.from.Close()
-	unlock, err := lockOutput(p.o.Output, p.o.DryRun)
+	unlock, err := lockOutput(p.outputName(), p.o.DryRun)
 	if err != nil {
 		return err
 	}
@@ -253,6 +261,9 @@ func (p *packing) check() (err error) {
 	}
 	if p.backup, err = o.backup(p.std); err != nil {
 		return err
+	}
+	if o.toStdout() {
+		return p.checkStdout()
 	}
 	if p.with, err = o.With.companions(o.Output); err != nil {
 		return err

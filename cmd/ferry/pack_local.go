@@ -34,6 +34,9 @@ type localImage struct {
 
 // checkSources finds mistakes that can be seen before anything is opened.
 func (p *packing) checkSources() error {
+	if p.o.toStdout() {
+		return nil
+	}
 	var files []string
 	for _, s := range p.sources {
 		if s.Kind != local.Layout && s.Kind != local.Folder {

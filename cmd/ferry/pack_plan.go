@@ -275,6 +275,10 @@ func describeOutput(b *strings.Builder, o spaceNeed) {
 	if o.least > 0 {
 		atMost = "usually about " + formatSize(o.usual) + ", at most"
 	}
+	if o.path == stdoutName {
+		fmt.Fprintf(b, "output: stdout, %s %s\n", atMost, formatSize(o.size))
+		return
+	}
 	fmt.Fprintf(b, "output: %s, %s %s; %s free on %s\n",
 		o.path, atMost, formatSize(o.size), formatSize(o.disk.free), o.disk.fsType)
 	if room := o.room(); room < o.size && o.least > 0 {

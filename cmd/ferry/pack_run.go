@@ -16,7 +16,7 @@ import (
 
 // writeBundle is a run that is not dry. The output is begun first: where it cannot be written nothing need be asked.
 func (p *packing) writeBundle(ctx context.Context) error {
-	out, err := bundle.CreateOutput(p.o.Output, p.output)
+	out, err := p.createOutput()
 	if err != nil {
 		return err
 	}
@@ -97,8 +97,8 @@ func (p *packing) fetchAndSeal(ctx context.Context, out *bundle.Output) (*sealed
 		default:
 			return nil, err
 		}
-		if err := out.Restart(); err != nil {
-			return nil, err
+		if rerr := out.Restart(); rerr != nil {
+			return nil, errors.Join(err, rerr)
 		}
 	}
 }
@@ -244,6 +244,7 @@ func (p *packing) startSeal(
 	}
 	s := &sealer{
 		std: p.std, store: p.store, output: out, contents: p.contents(), options: p.writer, arrivals: a, prover: prover, fits: p.fits, consumer: c,
+		afterAll: p.o.toStdout() && p.o.KeepGoing,
 	}
 	var sealed *sealedBundle
 	var err error

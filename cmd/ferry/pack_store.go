@@ -20,7 +20,7 @@ func (p *packing) openStore(ctx context.Context) (err error) {
 	dir, open := p.o.Store, oci.OpenStore
 	if dir == "" {
 		open = oci.OpenScratch // it goes when the bundle is whole
-		if dir, err = ownStore(p.o.Output); err != nil {
+		if dir, err = ownStore(p.outputName()); err != nil {
 			return err
 		}
 	}
@@ -80,17 +80,23 @@ func safeName(name string) string {
 
 // journalKey names what is to be packed: a run with the same references goes on with what one before has resolved.
 func (p *packing) journalKey() string {
+	names := p.wanted()
+	path, _ := filepath.Abs(p.o.Output) // a relative path serves as well
+	sum := sha256.Sum256([]byte(strings.Join(append(names, path), "\n")))
+	return fmt.Sprintf("pack-%x", sum[:12])
+}
+
+// wanted returns what is asked for, sorted.
+func (p *packing) wanted() []string {
+	if p.backup != nil {
+		return []string{p.backup.key()}
+	}
 	var names []string
 	for _, ref := range p.refs {
 		names = append(names, ref.String())
 	}
-	if p.backup != nil {
-		names = []string{p.backup.key()}
-	}
 	slices.Sort(names)
-	path, _ := filepath.Abs(p.o.Output) // a relative path serves as well
-	sum := sha256.Sum256([]byte(strings.Join(append(names, path), "\n")))
-	return fmt.Sprintf("pack-%x", sum[:12])
+	return names
 }
 
 // closeStore closes the store. After a run that has done all, the journal goes, and with it a store that is of this

@@ -28,6 +28,7 @@ type sealer struct {
 	arrivals *arrivals
 	prover   *prover                // of a compact bundle, else nil
 	fits     func(size int64) error // whether the output can become so large; of a compact bundle
+	afterAll bool                   // begin when all that can be fetched is there
 	consumer *consumer              // drops what is sealed; nil keeps it
 }
 
@@ -44,6 +45,11 @@ func (s *sealer) run(ctx context.Context) (*sealedBundle, error) {
 	}
 	if s.prover != nil {
 		return s.runCompact(ctx)
+	}
+	if s.afterAll {
+		if err := s.arrivals.waitEnd(ctx); err != nil {
+			return nil, err
+		}
 	}
 	w, err := s.output.Begin(ctx, s.contents, s.options)
 	if err != nil {
@@ -159,7 +165,7 @@ func (a *arrivals) waitEnd(ctx context.Context) error {
 	return a.waitUntil(ctx, func() bool { return a.over })
 }
 
-// waitUntil returns nil as soon as done says so, which is called with a.mu held.
+// waitUntil returns nil as soon as done says so, which is called with a.mu held, unless ctx has ended.
 func (a *arrivals) waitUntil(ctx context.Context, done func() bool) error {
 	stop := context.AfterFunc(ctx, func() {
 		a.mu.Lock()
@@ -175,5 +181,5 @@ func (a *arrivals) waitUntil(ctx context.Context, done func() bool) error {
 		}
 		a.wake.Wait()
 	}
-	return nil
+	return ctx.Err()
 }

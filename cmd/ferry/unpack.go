@@ -90,6 +90,9 @@ func (o *unpackOptions) check() error {
 	if err := o.deliverOptions.check(); err != nil {
 		return err
 	}
+	if a, ok := o.archive(); ok && slices.ContainsFunc(o.Bundles, func(path string) bool { return sameFile(path, a.path) }) {
+		return usagef("target %s: that is the bundle, which the archive would replace", a)
+	}
 	if len(o.Bundles) > 1 && slices.Contains(o.Bundles, "-") {
 		return usagef("-: a pipe is read alone, without other bundles")
 	}
