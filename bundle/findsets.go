@@ -112,7 +112,8 @@ func (f *finder) addFolder(dir string) error {
 	before := len(f.sets)
 	names := map[string]bool{}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") || !e.Type().IsRegular() {
+		info, err := os.Stat(filepath.Join(dir, e.Name())) // links count as what they lead to
+		if strings.HasPrefix(e.Name(), ".") || err != nil || !info.Mode().IsRegular() {
 			continue
 		}
 		name, _, _, isVolume := parseVolumeName(e.Name())
@@ -126,10 +127,6 @@ func (f *finder) addFolder(dir string) error {
 		}
 		if _, err := compress.FormatByName(e.Name()); err != nil {
 			continue
-		}
-		info, err := e.Info()
-		if err != nil {
-			return pathError(filepath.Join(dir, e.Name()), err)
 		}
 		f.addFile(filepath.Join(dir, e.Name()), info.Size())
 	}
@@ -159,12 +156,15 @@ func volumesIn(dir, name string) ([]foundVolume, error) {
 	var found []foundVolume
 	for _, e := range entries {
 		of, n, digits, ok := parseVolumeName(e.Name())
-		if !ok || of != name || !e.Type().IsRegular() {
+		if !ok || of != name {
 			continue
 		}
-		info, err := e.Info()
+		info, err := os.Stat(filepath.Join(dir, e.Name())) // links count as what they lead to
 		if err != nil {
 			return nil, pathError(filepath.Join(dir, e.Name()), err)
+		}
+		if !info.Mode().IsRegular() {
+			continue
 		}
 		found = append(found, foundVolume{volume{filepath.Join(dir, e.Name()), info.Size()}, n, digits})
 	}

@@ -59,22 +59,19 @@ func (b *Bundle) isThere(offset, n int64) bool {
 		return true
 	}
 	frames := b.table.Frames
-	if len(frames) == 0 {
-		return n == 0
-	}
-	for i := b.table.Find(offset); offset < offset+n && i < len(frames); i++ {
-		f := frames[i]
-		if f.PlainOffset > offset || !b.set.has(f.Offset, f.Offset+f.Size) {
+	end := offset + n
+	for i := b.table.Find(offset); offset < end; i++ {
+		if i == len(frames) || offset < frames[i].PlainOffset {
 			return false
 		}
-		if end := f.PlainOffset + f.PlainSize; end < offset+n {
-			n -= end - offset
-			offset = end
-			continue
+		f := frames[i]
+		next := f.PlainOffset + f.PlainSize
+		if next <= offset || !b.set.has(f.Offset, f.Offset+f.Size) { // next <= offset: a gap before offset
+			return false
 		}
-		return true
+		offset = next
 	}
-	return n == 0
+	return true
 }
 
 // maxStampSearch is how many bytes of a volume are searched for a stamp when there is none where one should be.

@@ -101,10 +101,10 @@ func (b *Bundle) openTable(r io.ReaderAt, size int64, o Options) (*compress.Tabl
 		format, err = compress.FormatByName(b.set.file)
 	}
 	switch {
-	case isMissing(err):
-		return nil, err
-	case err != nil:
+	case errors.Is(err, compress.ErrFormat):
 		return nil, fmt.Errorf("%w: %w", err, ErrNotBundle)
+	case err != nil:
+		return nil, err
 	}
 	table, err := compress.ReadTable(r, size)
 	if err == nil {
@@ -379,13 +379,10 @@ func (b *Bundle) Damage() []Damage {
 
 // place returns d with its place in the volumes.
 func (b *Bundle) place(d Damage) Damage {
-	if b.set == nil || d.Length == 0 {
+	if b.set == nil {
 		return d
 	}
-	if at := b.set.Where(d.Offset); at.Name != "" {
-		d.Volume = &at
-	}
-	return d
+	return b.set.Place(d)
 }
 
 // Open returns the content of the blob d from offset on, as oci.Source. The member's tar header is checked first. A blob that

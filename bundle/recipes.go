@@ -77,12 +77,12 @@ func (r *recipes) of(n int) (*gzip.Recipe, error) {
 	return gzip.Decode(r.raw[n])
 }
 
-// damage returns what is wrong with recipes.
+// damage returns what is wrong with recipes. What lies in a volume that is missing is not.
 func (r *recipes) damage() []Damage {
 	var all []Damage
 	for _, err := range r.bad {
 		var d *DamageError
-		if errors.As(err, &d) {
+		if errors.As(err, &d) && !isMissing(err) {
 			all = append(all, d.Damage)
 		}
 	}

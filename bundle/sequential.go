@@ -16,7 +16,12 @@ var ErrOtherSet = errors.New("it is of another bundle")
 // Look looks for volumes again in all folders, and in those that are given from now on, too. It reports whether volume n is
 // there. Errors: ErrOtherSet, and what is wrong with a folder that is given.
 func (s *Set) Look(n int, folders ...string) (bool, error) {
+	s.looking.Lock()
+	defer s.looking.Unlock()
 	for _, dir := range folders {
+		if info, err := os.Stat(dir); err == nil && info.Mode().IsRegular() {
+			dir = filepath.Dir(dir) // a volume stands for its folder
+		}
 		if _, err := os.ReadDir(dir); err != nil {
 			return false, pathError(dir, err)
 		}

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 
 // Set is the file or the volumes of one bundle where they lie, as one io.ReaderAt over the bytes of the whole. What cannot be
 // read of it, because a volume is missing, is a *MissingError; all else of it can be read all the same. Volumes are opened
-// when they are first read from. Its methods may be called from many goroutines, but while Look is.
+// when they are first read from. Its methods may be called from many goroutines, but none but Where and Place while Look is.
 type Set struct {
 	name    string   // path of the whole, as messages call it
 	file    string   // last part of it
@@ -27,7 +28,8 @@ type Set struct {
 	volumeSize int64 // of each volume but the last; 0: the last alone was found, and of the others nothing is known
 	size       int64 // of the whole; when the last volume is missing, what it is at most
 
-	open openVolumes
+	looking sync.RWMutex // held by Look, so that Where can be asked meanwhile
+	open    openVolumes
 }
 
 // volume is one file of a set.
@@ -134,11 +136,24 @@ func (s *Set) missing(numbers ...int) *MissingError {
 // Where returns the volume that holds the byte at off of the whole, and the place of the byte in it. For one file, and where
 // that is not known, the name is empty.
 func (s *Set) Where(off int64) VolumePlace {
+	s.looking.RLock()
+	defer s.looking.RUnlock()
 	if s.plain || s.volumeSize == 0 || off < 0 || off >= s.size {
 		return VolumePlace{}
 	}
 	n, at := s.find(off)
 	return VolumePlace{Name: s.VolumeName(n), Offset: at}
+}
+
+// Place returns the damage d of this bundle with its place in the volumes.
+func (s *Set) Place(d Damage) Damage {
+	if d.Length == 0 || d.Volume != nil {
+		return d
+	}
+	if at := s.Where(d.Offset); at.Name != "" {
+		d.Volume = &at
+	}
+	return d
 }
 
 // find returns the number of the volume that holds the byte at off, and its place there.
@@ -360,7 +375,7 @@ func (s *Set) measure() error {
 			s.count = max(s.count, n)
 		}
 	}
-	s.volumeSize = s.commonSize()
+	s.volumeSize = cmp.Or(s.commonSize(), s.volumeSize) // what is known stays so when another disk is there
 	last, ok := s.volumes[s.count]
 	switch {
 	case s.volumeSize == 0 && s.count == 1:

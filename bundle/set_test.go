@@ -156,6 +156,17 @@ func TestFindSetsRefuses(t *testing.T) {
 	}
 }
 
+// What the system says of a file is no word on whether it is a bundle.
+func TestFileThatIsGone(t *testing.T) {
+	chdir(t)
+	writeFile(t, "a/k8s.tar", []byte("some bytes"))
+	s := findOne(t, "a/k8s.tar")
+	os.Remove("a/k8s.tar")
+	if _, err := Open(t.Context(), s, s.Size(), Options{}); !errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrNotBundle) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A bundle in volumes is read as if it were one file, and damage names the volume.
 func TestBundleInVolumes(t *testing.T) {
 	f := smallFixture(t)

@@ -175,13 +175,24 @@ func (v *verifier) read(ctx context.Context, r io.ReaderAt, work, ordered chan<-
 		end := v.size
 		if i < len(frames) {
 			p.frame = &frames[i]
+			// Frames have a gap between them when the table was made of what was found.
+			if start := p.frame.Offset - p.frame.Lead; start > at {
+				if err := v.skim(ctx, r, at, start); err != nil && ctx.Err() != nil {
+					return err
+				}
+				at, p.start = start, start
+			}
 			end = p.frame.Offset + p.frame.Size
 			if p.frame.PlainSize >= streamedFrom {
 				p.rest = make(chan rawBytes, 4)
 				end = p.frame.Offset
 			}
 		}
-		p.raw, p.err = v.readRange(r, at, end)
+		if i < len(frames) {
+			p.raw, p.err = v.readRange(r, at, end)
+		} else if p.err = v.skim(ctx, r, at, end); ctx.Err() != nil {
+			return ctx.Err()
+		}
 		at = end
 		for _, to := range []chan<- *piece{work, ordered} {
 			select {
@@ -199,6 +210,33 @@ func (v *verifier) read(ctx context.Context, r io.ReaderAt, work, ordered chan<-
 		}
 	}
 	return nil
+}
+
+// skim reads and hashes a range of the file of which nothing else is wanted, and returns why some of it could not be read. What
+// is known to be missing is not looked at.
+func (v *verifier) skim(ctx context.Context, r io.ReaderAt, from, to int64) (first error) {
+	for at := from; at < to && ctx.Err() == nil; {
+		next := min(at+streamedRaw, to)
+		var err error
+		if set := v.bundle.set; set != nil && !set.has(at, at+1) {
+			next = set.edge(at, to)
+			err = set.MissingError()
+			v.unread = true
+			v.sums.skip(next-at, err)
+			v.progress(next - at)
+		} else {
+			_, err = v.readRange(r, at, next)
+		}
+		first = cmp.Or(first, err)
+		at = next
+	}
+	return cmp.Or(first, ctx.Err())
+}
+
+func (v *verifier) progress(n int64) {
+	if v.options.Progress != nil {
+		v.options.Progress(n)
+	}
 }
 
 // readRest reads what of the piece comes piece by piece.
@@ -235,9 +273,7 @@ func (v *verifier) readRange(r io.ReaderAt, from, to int64) (raw []byte, err err
 	if !v.unread { // else nobody wants to know it
 		v.file.Write(raw)
 	}
-	if v.options.Progress != nil {
-		v.options.Progress(to - from)
-	}
+	v.progress(to - from)
 	return raw, err
 }
 
@@ -303,9 +339,8 @@ func (v *verifier) checkLead(f compress.Frame, lead []byte) {
 // checkRest proves what follows the last frame: opening the table has read its content, so only an error counts.
 func (v *verifier) checkRest(p *piece) {
 	if p.err != nil && !isMissing(p.err) {
-		v.hurt(Damage{Member: tableName, Offset: p.start, Length: int64(len(p.raw)), Reason: p.err.Error()})
+		v.hurt(Damage{Member: tableName, Offset: p.start, Length: v.size - p.start, Reason: p.err.Error()})
 	}
-	p.raw = nil
 }
 
 func (v *verifier) hurt(d Damage) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -40,51 +41,62 @@ func TestEachVolumeMissing(t *testing.T) {
 	for _, format := range formats {
 		t.Run(format.String(), func(t *testing.T) {
 			f, o := spanningFixture(t, format)
-			raw := f.write(o)
-			const volumes = 5
-			wholes := 0
-			for missing := 1; missing < 1<<volumes; missing++ {
-				if format == compress.None && missing&(missing-1) != 0 {
-					continue // it is large, so that one at a time is missing
-				}
-				chdir(t)
-				name := "k8s" + map[compress.Format]string{compress.Zstd: ".tar.zst", compress.XZ: ".tar.xz", compress.None: ".tar"}[format]
-				cutIntoVolumes(t, raw, len(raw)/volumes+1, name, "a", "b")
-				var numbers []int
-				for n := 1; n <= volumes; n++ {
-					if missing>>(n-1)&1 == 1 {
-						numbers = append(numbers, n)
-						os.Remove(filepath.Join([]string{"a", "b"}[(n-1)%2], VolumeName(name, n, 3)))
-					}
-				}
-				s := findOne(t, "a", "b")
-				if got := s.Missing(); !slices.Equal(got, numbers) {
-					t.Fatalf("missing %v: got %v", numbers, got)
-				}
-				b, err := Open(t.Context(), s, s.Size(), Options{Lenient: true})
-				if err != nil {
-					if !isMissing(err) {
-						t.Errorf("missing %v: open: %v", numbers, err)
-					}
-					continue
-				}
-				lacking := b.Lacking()
-				wholes += len(b.Head().Images) - len(lacking)
-				readImages(t, b, lacking)
-				r, err := Verify(t.Context(), s, s.Size(), VerifyOptions{})
-				switch {
-				case err != nil:
-					t.Errorf("missing %v: verify: %v", numbers, err)
-				case len(r.Damage) > 0 || r.Missing == nil || !slices.Equal(r.Lacking, lacking) || r.Images != len(r.Head.Images)-len(lacking):
-					t.Errorf("missing %v: %d of %d images whole, lacking %q, %v: %+v",
-						numbers, r.Images, len(r.Head.Images), lacking, r.Missing, r.Damage)
-				}
-				s.Close()
-			}
-			if wholes == 0 {
-				t.Error("no image was whole in any case")
-			}
+			// A plain tar is large, so that one volume at a time is missing there.
+			testEachVolumeMissing(t, "k8s"+endings[format], f.write(o), format != compress.None)
 		})
+	}
+	t.Run("compact", func(t *testing.T) {
+		f := compactFixture(t, 20_000)
+		f.contents.Compact.LongFrame = 1 << 14
+		testEachVolumeMissing(t, "k8s.tar.zst", f.writeAll(compress.WriterOptions{Format: compress.Zstd}), true)
+	})
+}
+
+// endings are those of the names of bundles.
+var endings = map[compress.Format]string{compress.Zstd: ".tar.zst", compress.XZ: ".tar.xz", compress.None: ".tar"}
+
+func testEachVolumeMissing(t *testing.T, name string, raw []byte, several bool) {
+	const volumes = 5
+	wholes := 0
+	for missing := 1; missing < 1<<volumes; missing++ {
+		if !several && missing&(missing-1) != 0 {
+			continue
+		}
+		chdir(t)
+		cutIntoVolumes(t, raw, len(raw)/volumes+1, name, "a", "b")
+		var numbers []int
+		for n := 1; n <= volumes; n++ {
+			if missing>>(n-1)&1 == 1 {
+				numbers = append(numbers, n)
+				os.Remove(filepath.Join([]string{"a", "b"}[(n-1)%2], VolumeName(name, n, 3)))
+			}
+		}
+		s := findOne(t, "a", "b")
+		if got := s.Missing(); !slices.Equal(got, numbers) {
+			t.Fatalf("missing %v: got %v", numbers, got)
+		}
+		b, err := Open(t.Context(), s, s.Size(), Options{Lenient: true})
+		if err != nil {
+			if !isMissing(err) {
+				t.Errorf("missing %v: open: %v", numbers, err)
+			}
+			continue
+		}
+		lacking := b.Lacking()
+		wholes += len(b.Head().Images) - len(lacking)
+		readImages(t, b, lacking)
+		r, err := Verify(t.Context(), s, s.Size(), VerifyOptions{})
+		switch {
+		case err != nil:
+			t.Errorf("missing %v: verify: %v", numbers, err)
+		case len(r.Damage) > 0 || r.Missing == nil || !slices.Equal(r.Lacking, lacking) || r.Images != len(r.Head.Images)-len(lacking):
+			t.Errorf("missing %v: %d of %d images whole, lacking %q, %v: %+v",
+				numbers, r.Images, len(r.Head.Images), lacking, r.Missing, r.Damage)
+		}
+		s.Close()
+	}
+	if wholes == 0 {
+		t.Error("no image was whole in any case")
 	}
 }
 
@@ -188,6 +200,33 @@ func TestShortVolume(t *testing.T) {
 	}
 }
 
+// A disk that cannot be read is named, and what lies on the others is read.
+func TestVolumeThatCannotBeRead(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs a file that gives EIO")
+	}
+	f, o := spanningFixture(t, compress.Zstd)
+	raw := f.write(o)
+	chdir(t)
+	size := len(raw)/5 + 1
+	cutIntoVolumes(t, raw, size, "k8s.tar.zst", "a")
+	s := findOne(t, "a")
+	s.volumes[3] = volume{path: "/proc/self/mem", size: int64(size)} // whose first pages are not there
+	r, err := Verify(t.Context(), s, s.Size(), VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Damage) == 0 || r.Images == 0 || r.Missing != nil {
+		t.Errorf("%d images whole, %+v", r.Images, r.Damage)
+	}
+	for _, d := range r.Damage {
+		from, to := int64(2*size), int64(3*size)
+		if !strings.Contains(d.Reason, "/proc/self/mem: input/output error") || d.Offset >= to || d.Offset+d.Length <= from {
+			t.Errorf("got %s, want what is in volume 3", d)
+		}
+	}
+}
+
 // With one drive, the disks are asked for in order, and each once.
 func TestSequential(t *testing.T) {
 	f := smallFixture(t)
@@ -238,9 +277,13 @@ func TestSequential(t *testing.T) {
 
 // What is read in order is proven as what is read in place.
 func TestVerifyStream(t *testing.T) {
+	bundles := map[string][]byte{
+		"compact": compactFixture(t, 20_000).writeAll(compress.WriterOptions{Format: compress.Zstd}),
+	}
 	for _, format := range formats {
-		f := smallFixture(t)
-		raw := f.write(compress.WriterOptions{Format: format})
+		bundles[format.String()] = smallFixture(t).write(compress.WriterOptions{Format: format})
+	}
+	for name, raw := range bundles {
 		want, err := Verify(t.Context(), bytes.NewReader(raw), int64(len(raw)), VerifyOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -250,8 +293,9 @@ func TestVerifyStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(got.Damage) > 0 || got.Images != want.Images || got.Members != want.Members || got.Bytes != want.Bytes ||
-			got.FileSum != want.FileSum || got.FileSize != want.FileSize || got.ContentID != want.ContentID {
-			t.Errorf("%s: got %+v, want %+v", format, got, want)
+			got.FileSum != want.FileSum || got.FileSize != want.FileSize || got.ContentID != want.ContentID ||
+			got.Recreated != want.Recreated || got.RecreatedBytes != want.RecreatedBytes {
+			t.Errorf("%s: got %+v, want %+v", name, got, want)
 		}
 	}
 }

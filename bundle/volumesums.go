@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -31,10 +32,18 @@ func (s *volumeSums) add(raw []byte, err error) {
 		return
 	}
 	if s.bad == nil {
-		s.bad = err
 		s.sum.Write(raw)
 	}
-	if s.left -= int64(len(raw)); s.left > 0 {
+	s.skip(int64(len(raw)), err)
+}
+
+// skip passes over the next n bytes, which all lie in one volume; err is why they are not given, nil when they were.
+func (s *volumeSums) skip(n int64, err error) {
+	if s == nil {
+		return
+	}
+	s.bad = cmp.Or(s.bad, err)
+	if s.left -= n; s.left > 0 {
 		return
 	}
 	if s.bad == nil {

@@ -38,7 +38,15 @@ func findBundle(paths []string) (*bundle.Set, error) {
 	case sets[0].Volumes() > 0 && sets[1].Volumes() > 0 && sets[0].VolumeName(1) == sets[1].VolumeName(1):
 		return nil, damagedf("%s and %s: volumes of different bundles, as their .sha256 files say; name those of one", sets[0].Name(), sets[1].Name())
 	}
-	return nil, usagef("%s and %s: two bundles, where one is wanted", sets[0].Name(), sets[1].Name())
+	return nil, usagef("%s and %s: two bundles, where one is wanted", firstFile(sets[0]), firstFile(sets[1]))
+}
+
+// firstFile returns the path of a bundle's file, or of its first volume that is there.
+func firstFile(set *bundle.Set) string {
+	if files := set.Files(); len(files) > 0 {
+		return files[0]
+	}
+	return set.Name()
 }
 
 // openBundle opens the bundle of a set, which stays the caller's. Volumes that are missing are asked for on a terminal; without one

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -95,6 +96,9 @@ func (o *unpackOptions) check() error {
 	}
 	if len(o.Bundles) > 1 && slices.Contains(o.Bundles, "-") {
 		return usagef("-: a pipe is read alone, without other bundles")
+	}
+	if info, err := os.Stat(o.Targets[0]); err == nil && info.Mode().IsRegular() {
+		return usagef("TARGET is missing: %s, the last argument, is a file", o.Targets[0])
 	}
 	if o.fromPipe() && o.VerifyFirst {
 		return usagef("--verify-first: a pipe cannot be read twice; from it, tags are set after all was read in any case")

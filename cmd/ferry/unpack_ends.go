@@ -66,7 +66,7 @@ func openSet(ctx context.Context, set *bundle.Set, o *unpackOptions, std *stdio)
 			in.Close()
 			return nil, err
 		}
-		return &packedDisks{Stream: s, in: in}, nil
+		return &packedDisks{Stream: s, set: set, in: in}, nil
 	}
 	if o.VerifyFirst {
 		if err := verifyFirst(ctx, set, o.KeepGoing, std); err != nil {
@@ -79,7 +79,8 @@ func openSet(ctx context.Context, set *bundle.Set, o *unpackOptions, std *stdio)
 // packedDisks is a bundle that is read from one disk after the other.
 type packedDisks struct {
 	*bundle.Stream
-	in io.Closer
+	set *bundle.Set
+	in  io.Closer
 }
 
 func (p *packedDisks) Close() error { return errors.Join(p.Stream.Close(), p.in.Close()) }

@@ -212,6 +212,9 @@ func (u *unpacking) blame(err error) error {
 	var at *oci.CopyError
 	switch {
 	case errors.As(err, &damage):
+		if disks, ok := u.in.(*packedDisks); ok {
+			damage.Damage = disks.set.Place(damage.Damage)
+		}
 		return fmt.Errorf("%s: %w", u.bundle, damage)
 	case !isDamage(err):
 		return u.to.explain(err)

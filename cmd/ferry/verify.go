@@ -154,7 +154,16 @@ func verifyDisks(ctx context.Context, set *bundle.Set, jobs int, std *stdio) (r 
 	in := (&disks{set: set, std: std}).reader(ctx)
 	defer in.Close()
 	return verifyBy(set, jobs, std, func(o bundle.VerifyOptions) (*bundle.Report, error) {
-		return bundle.VerifyStream(ctx, untilDone(ctx, in), o)
+		r, err := bundle.VerifyStream(ctx, untilDone(ctx, in), o)
+		if err == nil {
+			for i, d := range r.Damage {
+				r.Damage[i] = set.Place(d)
+			}
+			if len(r.Damage) > 0 {
+				std.warn("what comes behind the damage was not read; that takes all volumes at once")
+			}
+		}
+		return r, err
 	})
 }
 
