@@ -27,7 +27,7 @@ build:
 # encoders themselves, which are of one goroutine, and the tests in ENCODING. Of those it gets what works on several at once.
 RACE     = $(filter -race,$(TESTFLAGS))
 NORACE   = $(filter-out -race,$(TESTFLAGS))
-ENCODING = Forged|Ungzip|TestLongFrames|EachByteFlipped|TestTruncated|ContentIDForEver|TestWriteAll$$|TestScripts/.*compact
+ENCODING = Forged|Ungzip|TestLongFrames|EachByteFlipped|TestTruncated|ContentIDForEver|TestWriteAll$$|TestTurns|TestVolumes.*/.*compact|TestEachVolumeMissing/compact|TestScripts/.*compact
 test:
 	$(GO) test $(TESTFLAGS) $(if $(RACE),-skip='$(ENCODING)') $$($(GO) list ./... | grep -v -e /compress/gzip -e /compress/zstdlong)
 	$(if $(RACE),$(GO) test $(NORACE) -run='$(ENCODING)' ./bundle ./compress ./cmd/ferry)

@@ -84,12 +84,19 @@ func TestPackFetchesEachBlobOnce(t *testing.T) {
 		if got := counts.Fetched[id.String()]; got != size {
 			t.Errorf("blob %s of %d bytes: fetched %d", id, size, got)
 		}
+		if got := counts.Gets[id.String()]; got != 1 {
+			t.Errorf("blob %s: GET %d times", id, got)
+		}
 	}
-	if got := counts.Requests["GET blob"]; got != len(blobs) {
-		t.Errorf("GET blob: %d times, want %d", got, len(blobs))
+	for id := range manifests {
+		if got := counts.Gets[id.String()]; got > 1 {
+			t.Errorf("manifest %s: GET %d times", id, got)
+		}
 	}
-	if got := counts.Requests["GET manifest"]; got > len(manifests) {
-		t.Errorf("GET manifest: %d times, there are %d", got, len(manifests))
+	for _, image := range w.images {
+		if got := counts.Gets[image.Tag]; got > 0 {
+			t.Errorf("manifest %s: GET by its tag, which HEAD has told already", image.Tag)
+		}
 	}
 }
 

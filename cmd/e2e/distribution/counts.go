@@ -27,6 +27,8 @@ type Counts struct {
 	// Fetched maps digests to the bytes that GETs of that blob or manifest were answered with. A blob that was fetched
 	// once, whole or in parts, counts its size.
 	Fetched map[string]int64 `json:"fetched"`
+	// Gets maps the references of blobs and manifests, digests and tags, to the number of GETs.
+	Gets map[string]int `json:"gets"`
 	// Stored maps digests to the number of uploads of that blob that the registry took.
 	Stored map[string]int `json:"stored"`
 	// Received maps digests to the bytes that uploads of that blob brought, whether or not the registry took them. An
@@ -60,7 +62,7 @@ func newCounters() *counters {
 func (c *counters) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.c = Counts{Requests: map[string]int{}, Fetched: map[string]int64{}, Stored: map[string]int{}}
+	c.c = Counts{Requests: map[string]int{}, Fetched: map[string]int64{}, Gets: map[string]int{}, Stored: map[string]int{}}
 	for _, s := range c.sessions {
 		s.n = 0
 	}
@@ -71,6 +73,7 @@ func (c *counters) snapshot() Counts {
 	defer c.mu.Unlock()
 	s := c.c
 	s.Requests, s.Fetched, s.Stored = maps.Clone(s.Requests), maps.Clone(s.Fetched), maps.Clone(s.Stored)
+	s.Gets = maps.Clone(s.Gets)
 	s.Received = map[string]int64{}
 	for _, u := range c.sessions {
 		if u.digest != "" && u.n > 0 {
@@ -123,8 +126,11 @@ func (c *counters) add(r *http.Request, status int, in, out int64) {
 		c.c.Mounts++
 	case r.Method == http.MethodPut && kind == "upload" && status == http.StatusCreated:
 		c.c.Stored[query.Get("digest")]++
-	case r.Method == http.MethodGet && (kind == "blob" || kind == "manifest") && strings.HasPrefix(reference, "sha256:"):
-		c.c.Fetched[reference] += out
+	case r.Method == http.MethodGet && (kind == "blob" || kind == "manifest"):
+		c.c.Gets[reference]++
+		if strings.HasPrefix(reference, "sha256:") {
+			c.c.Fetched[reference] += out
+		}
 	}
 }
 
