@@ -20,6 +20,7 @@ package server
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -140,7 +141,25 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if res.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
+	drain(w, r)
 	failed.write(res, r)
+}
+
+const (
+	// maxDrained is how many bytes of a body that nobody wants are taken all the same.
+	maxDrained = 256 << 10
+	// drainTime is how long is waited for them.
+	drainTime = 5 * time.Second
+)
+
+// drain takes a short body of a request that is refused. In HTTP/2 an answer before the end of the body is followed by a reset, and
+// some versions of curl drop the answer then. In HTTP/1 the library does it.
+func drain(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor < 2 || r.Body == nil {
+		return
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)) // of this stream alone
+	_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
 }
 
 // serve answers a request, or returns why not.

@@ -385,6 +385,21 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// In HTTP/2, what is refused with its body unread is reset, and some clients lose the answer.
+func TestShortBodyIsTakenInHTTP2(t *testing.T) {
+	s := server.New(nil, server.Options{})
+	for _, tc := range []struct{ size, left int }{{2, 0}, {100_000, 0}, {1 << 20, 1<<20 - 256<<10}} {
+		body := strings.NewReader(strings.Repeat("x", tc.size))
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/v2/library/nginx/manifests/1", io.NopCloser(body))
+		req.ProtoMajor = 2
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, req)
+		if w.Code != http.StatusMethodNotAllowed || body.Len() != tc.left {
+			t.Errorf("%d bytes: %d, %d bytes are left, want %d", tc.size, w.Code, body.Len(), tc.left)
+		}
+	}
+}
+
 func TestPages(t *testing.T) {
 	g := ocitest.MultiArch(1, "app")
 	var images []held
