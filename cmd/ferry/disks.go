@@ -95,7 +95,7 @@ func (d *disks) reader(ctx context.Context) io.ReadCloser {
 	return d.set.Sequential(func(n int) error { return d.ask(ctx, n) })
 }
 
-// inTurn reports whether the bundle has to be read from one disk after the other.
-func inTurn(set *bundle.Set, keepGoing bool, std *stdio) bool {
+// lacksDisks reports whether volumes are missing that somebody can be asked for.
+func lacksDisks(set *bundle.Set, keepGoing bool, std *stdio) bool {
 	return set.MissingError() != nil && !keepGoing && std.canAsk()
 }

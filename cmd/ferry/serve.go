@@ -21,6 +21,8 @@ type serveOptions struct {
 	Stores   []string // folders of image layouts
 	Htpasswd string   // file; empty: everybody may read
 	Making   makingOptions
+
+	KeepGoing bool // ask nobody for volumes that are missing
 }
 
 func newServeCommand(std *stdio) *cobra.Command {
@@ -36,7 +38,7 @@ colon of a host is a _), and by containerd's ?ns=docker.io. A tag that means two
 there; the names to ask for are told at the start and in the answer.
 
 What is read is proven before it ends: the body of a damaged blob is cut, and the damage is told with the images that need it.
-All else is served.
+All else is served. So is what can be had without volumes that are missing; on a terminal ferry asks for them, unless --keep-going.
 
 Layers of compact bundles are made for whoever wants them, which takes a second for some 40 MB of files and core. With --cache
 each is made once.
@@ -55,6 +57,7 @@ A browser is shown a page at / with the images, a search, and the commands that 
 	set.StringArrayVar(&o.Stores, "store", nil, "serve the store or the OCI image layout in `DIR`, too (repeatable)")
 	o.add(set)
 	o.Making.add(set)
+	set.BoolVar(&o.KeepGoing, "keep-going", false, "serve what is there of a bundle, and ask for no disks")
 	set.StringVar(&o.Htpasswd, "htpasswd", "", "let only the users in this `FILE` read, whose passwords are hashed by bcrypt (`htpasswd -B`)")
 	return cmd
 }

@@ -47,6 +47,12 @@ func openShelves(ctx context.Context, o *serveOptions, std *stdio) (_ *shelves, 
 	}
 	for _, set := range sets {
 		s.closers = append(s.closers, set)
+		if lacksDisks(set, o.KeepGoing, std) { // some of the disks may just not be put in yet
+			d := &disks{set: set, std: std}
+			if err := d.askAll(ctx); err != nil {
+				return nil, fmt.Errorf("%s: %w; --keep-going serves what is whole without that", set.Name(), err)
+			}
+		}
 		if err := s.addBundle(ctx, set, std); err != nil {
 			return nil, fmt.Errorf("%s: %w", set.Name(), err)
 		}

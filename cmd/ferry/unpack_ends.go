@@ -55,7 +55,7 @@ func openFirst(ctx context.Context, o *unpackOptions, std *stdio) (packed, strin
 // openSet opens the bundle of a set: in place, or in order where its volumes are not there at once and there is somebody to change
 // the disks.
 func openSet(ctx context.Context, set *bundle.Set, o *unpackOptions, std *stdio) (packed, error) {
-	if inTurn(set, o.KeepGoing, std) {
+	if lacksDisks(set, o.KeepGoing, std) {
 		if o.VerifyFirst {
 			return nil, usagef("--verify-first: not all volumes are there, and to read the disks one after the other twice is more than anybody wants; " +
 				"tags are set after all was read in any case")

@@ -97,7 +97,7 @@ func runVerify(ctx context.Context, o verifyOptions, std *stdio) error {
 	}
 	defer set.Close()
 	verify := verifySet
-	if inTurn(set, o.KeepGoing, std) {
+	if lacksDisks(set, o.KeepGoing, std) {
 		verify = verifyDisks
 	}
 	r, sumFile, err := verify(ctx, set, o.Jobs, std)
