@@ -164,12 +164,9 @@ func (n *names) list() []string {
 	for path, repos := range n.path {
 		v := view{path, repos}
 		set[path] = true
-		for _, tag := range v.allTags() {
-			if len(repos) > 1 && len(v.tag(tag)) > 1 {
-				for _, repo := range repos {
-					set[FullName(repo.name)] = true
-				}
-				break
+		if len(repos) > 1 && len(v.conflicts()) > 0 {
+			for _, repo := range repos {
+				set[FullName(repo.name)] = true
 			}
 		}
 	}
@@ -225,10 +222,8 @@ func (s *Server) Conflicts() []Conflict {
 	var list []Conflict
 	for path, repos := range s.names.path {
 		v := view{path, repos}
-		for _, tag := range v.allTags() {
-			if len(v.tag(tag)) > 1 {
-				list = append(list, v.conflict(tag))
-			}
+		for _, tag := range v.conflicts() {
+			list = append(list, v.conflict(tag))
 		}
 	}
 	slices.SortFunc(list, func(a, b Conflict) int { return cmp.Compare(a.Name, b.Name) })
@@ -270,6 +265,11 @@ func (v view) allTags() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(set))
+}
+
+// conflicts returns the tags that mean several things, sorted.
+func (v view) conflicts() []string {
+	return slices.DeleteFunc(v.allTags(), func(tag string) bool { return len(v.tag(tag)) < 2 })
 }
 
 // blob returns a blob that the images of the view need.
