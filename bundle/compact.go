@@ -82,6 +82,14 @@ func (h *Head) made(i int) oci.Descriptor {
 	return h.Members[i].Descriptor()
 }
 
+// memberOf returns the position of the member that the blob with number n is made from, see Head.Blob.
+func (h *Head) memberOf(n int) int {
+	if r := n - len(h.Members); r >= 0 {
+		return h.Recreated[r].Plain
+	}
+	return n
+}
+
 // damage returns the damage of what is made from member i, without its place unless err is that of a frame. When err is
 // a damage already, that is it.
 func (h *Head) damage(i int, err error) Damage {

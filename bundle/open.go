@@ -507,8 +507,5 @@ func (b *Bundle) DamageOf(d digest.Digest, err error) error {
 	if !ok {
 		return err
 	}
-	if n := i - len(b.layout.head.Members); n >= 0 {
-		i = b.layout.head.Recreated[n].Plain
-	}
-	return b.blobError(i, err)
+	return b.blobError(b.layout.head.memberOf(i), err)
 }

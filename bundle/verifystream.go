@@ -106,11 +106,7 @@ func (v *streamVerifier) prove(ctx context.Context, d oci.Descriptor) {
 // damageOf returns the damage of the blob d.
 func (v *streamVerifier) damageOf(d oci.Descriptor, err error) Damage {
 	h := v.stream.layout.head
-	i := v.stream.blobs[d.Digest]
-	if n := i - len(h.Members); n >= 0 {
-		i = h.Recreated[n].Plain
-	}
-	return h.damage(i, err)
+	return h.damage(h.memberOf(v.stream.blobs[d.Digest]), err)
 }
 
 // hurt notes damage, once for all blobs that fail with it.
