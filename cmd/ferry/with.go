@@ -296,18 +296,14 @@ func (c companion) write(path string) error {
 		defer f.Close()
 		from, mode = f, 0o755
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // after the rename there is nothing left to remove
-	h := sha256.New()
-	_, err = io.Copy(io.MultiWriter(tmp, h), from)
-	if err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != c.sum {
-		return fmt.Errorf("%s has changed meanwhile", c.path)
-	}
-	return os.Rename(tmp.Name(), path)
+	return createWhole(path, mode, func(w io.Writer) error {
+		h := sha256.New()
+		if _, err := io.Copy(io.MultiWriter(w, h), from); err != nil {
+			return err
+		}
+		if got := hex.EncodeToString(h.Sum(nil)); got != c.sum {
+			return fmt.Errorf("%s has changed meanwhile", c.path)
+		}
+		return nil
+	})
 }
