@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -46,6 +47,20 @@ func VerifyFrom(r io.Reader, d Descriptor, h hash.Hash, offset int64) io.Reader 
 		return errReader{fmt.Errorf("blob %s: offset %d of %d bytes", d.Digest, offset, d.Size)}
 	}
 	return &verifier{r: r, c: &checker{d: d, h: h, n: offset}}
+}
+
+// ReadSmall returns the content of d as held in from, proven. More than [MaxManifestSize] bytes are an error and are not read. Other
+// errors: those of src, and a [*DigestError].
+func ReadSmall(ctx context.Context, src Source, from Repository, d Descriptor) (_ []byte, err error) {
+	if d.Size > MaxManifestSize {
+		return nil, fmt.Errorf("%s: %d bytes, at most %d are read", d.Digest, d.Size, MaxManifestSize)
+	}
+	r, err := src.Open(ctx, from, d, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	return io.ReadAll(Verify(r, d))
 }
 
 // NewHash returns the hash that d's digest is made with: sha256 or sha512. A malformed digest, and one of another

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -218,16 +217,11 @@ func (c *Client) fallbackReferrers(ctx context.Context, repo oci.Repository, sub
 }
 
 // readIndex returns the bytes of an index, proven.
-func (c *Client) readIndex(ctx context.Context, repo oci.Repository, d oci.Descriptor) (_ []byte, err error) {
+func (c *Client) readIndex(ctx context.Context, repo oci.Repository, d oci.Descriptor) ([]byte, error) {
 	if d.Size > oci.MaxManifestSize {
 		return nil, tooLarge(repo, d.Digest.String(), d.Size)
 	}
-	r, err := c.Open(ctx, repo, d, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	return io.ReadAll(oci.Verify(r, d))
+	return oci.ReadSmall(ctx, c, repo, d)
 }
 
 // askAPI asks the referrers API, unless the registry is known not to have it. It finds out when that is not known, one

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -179,24 +178,11 @@ func pointedTo(m *oci.Manifest) []oci.Descriptor {
 
 // manifest reads a manifest and proves it.
 func (r *layoutReader) manifest(ctx context.Context, d oci.Descriptor) (*oci.Manifest, error) {
-	raw, err := r.read(ctx, d)
+	raw, err := oci.ReadSmall(ctx, r.layout, oci.Repository{}, d)
 	if err != nil {
 		return nil, err
 	}
 	return oci.ParseManifest(d.MediaType, raw)
-}
-
-// read reads a manifest or a config and proves it.
-func (r *layoutReader) read(ctx context.Context, d oci.Descriptor) ([]byte, error) {
-	if d.Size > oci.MaxManifestSize {
-		return nil, fmt.Errorf("%d bytes, at most %d are read", d.Size, oci.MaxManifestSize)
-	}
-	f, err := r.layout.Open(ctx, oci.Repository{}, d, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(oci.Verify(f, d))
 }
 
 // addPlatforms adds the platforms of an image: those of an index whose manifests are there, or the one that its config tells.
@@ -209,7 +195,7 @@ func (w *layoutWalk) addPlatforms(ctx context.Context, m *oci.Manifest) {
 	}
 	if m.Config != nil && oci.IsImageConfig(m.Config.MediaType) {
 		var p oci.Platform
-		if raw, err := w.read(ctx, *m.Config); err == nil && json.Unmarshal(raw, &p) == nil {
+		if raw, err := oci.ReadSmall(ctx, w.layout, oci.Repository{}, *m.Config); err == nil && json.Unmarshal(raw, &p) == nil {
 			list = append(list, p)
 		}
 	}

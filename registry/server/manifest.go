@@ -3,8 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 
@@ -90,15 +88,7 @@ func (s *Server) readManifest(ctx context.Context, b blob) (foundManifest, error
 
 // readManifest reads and proves a manifest.
 func readManifest(ctx context.Context, src oci.Source, d oci.Descriptor) ([]byte, error) {
-	if d.Size > oci.MaxManifestSize {
-		return nil, fmt.Errorf("manifest %s: %d bytes, at most %d are read", d.Digest, d.Size, oci.MaxManifestSize)
-	}
-	r, err := src.Open(ctx, oci.Repository{}, d, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	raw, err := io.ReadAll(oci.Verify(r, d))
+	raw, err := oci.ReadSmall(ctx, src, oci.Repository{}, d)
 	return raw, damageOf(src, d, err)
 }
 
